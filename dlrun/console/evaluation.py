@@ -30,15 +30,20 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)}{chosen}"
     weights = f", {found['weights']} weights" if "weights" in found else ""
     calibrated = f", {said_temperatures(found['temperatures'])}" if "temperatures" in found else ""
-    about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}, {_examples_of(found)}"
+    averaged = f", tta {found['tta']}" if "tta" in found else ""
+    model = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}{averaged}"
+    about = f"{model}, {_examples_of(found)}"
     print_line(about, console)
     if said := about_seen(found):
         print_line(said, console, "yellow")
     unseen = found.get("unseen") if found.get("seen") else None
     figures = ["loss", *found["metrics"]]
-    measured = {"mean ± sd" if len(per_seed) > 1 else "model": per_seed}
+    ours = "mean ± sd" if len(per_seed) > 1 else "model"
+    measured = {f"tta {found['tta']}" if "tta" in found else ours: per_seed}
     if unseen:
         measured[f"without them, {unseen['examples']:,}"] = unseen["per_seed"]
+    if "without_tta" in found:
+        measured["without tta"] = found["without_tta"]["per_seed"]
     print_figures(
         figures,
         {
@@ -115,7 +120,7 @@ def about_seen(found: Mapping[str, Any]) -> str:
 
 
 def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
-    """Print the differences from what training recorded."""
+    """Print the differences from what training recorded, all of it without test-time augmentation."""
     if not found["same_data"]:
         print_line("warning: the data is not what the model was trained on", console, "yellow")
     recorded = found["recorded"]
@@ -123,7 +128,8 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
     if different:
         for figure, item in different.items():
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
-            text = f"{figure} was {before} at training: the figure measured now differs by {by}"
+            now = "without tta" if "tta" in found else "measured now"
+            text = f"{figure} was {before} at training: the figure {now} differs by {by}"
             print_line(text, console, "yellow")
     elif "temperatures" in found:
         print_line("calibrated probabilities: not compared with the figures recorded at training", console)
@@ -133,7 +139,8 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
         )
         print_line(said, console)
     else:
-        print_line(f"exactly as recorded at training: {', '.join(recorded)}", console)
+        plainly = "without tta " * ("tta" in found)
+        print_line(f"{plainly}exactly as recorded at training: {', '.join(recorded)}", console)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

@@ -76,7 +76,8 @@ def headline(trained: Trained, what: str, *facts: str) -> str:
     name = trained.run.name if trained.run else trained.plan.config.name
     averaged = "averaged weights" if trained.weights_taken == "averaged" else ""
     calibrated = "calibrated" if trained.temperatures else ""
-    said = filter(None, (averaged, calibrated, *facts))
+    augmented = f"tta {trained.tta}" if trained.tta else ""
+    said = filter(None, (averaged, calibrated, augmented, *facts))
     known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *said]
     return f"{what}\n{' · '.join(known)}"
 

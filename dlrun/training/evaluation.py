@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -36,15 +36,17 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     Besides the loss and the metrics it has what the task adds (`Task.report`), for a classification accuracy,
     the mean predictive entropy in bits, precision, recall and F1 of each class, and the confusion matrix.
     `seen` is the number of its examples that were trained on, None if that is not known, and `unseen` has the
-    figures without them. Of other data (`Trained.given`) the split is None, and `on` names the file.
+    figures without them. Of other data (`Trained.given`) the split is None, and `on` names the file. With
+    test-time augmentation `without_tta` has the figures without it, which are those that training recorded.
     """
     plan, seeds = trained.plan, trained.seeds
-    figures, of_task = _measured(trained, trained.loaded[split])
+    plainly, of_task = _measured(trained.without_tta or trained, trained.loaded[split])
+    figures, of_task = _measured(trained, trained.loaded[split]) if trained.tta else (plainly, of_task)
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
     # Those of training had no temperatures.
-    compared = [] if trained.temperatures else figures
+    compared = [] if trained.temperatures else plainly
     recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in compared}
     return {
         "run": trained.run.name if trained.run else None,
@@ -58,16 +60,21 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         ),
         **({"weights": taken} if (taken := trained.weights_taken) else {}),
         **({"temperatures": trained.temperatures} if trained.temperatures else {}),
+        **({"tta": trained.tta} if trained.tta else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),
+        **({"without_tta": _means_and_seeds(plainly, seeds)} if trained.tta else {}),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
-        "warnings": _warnings(trained, split, figures, baselines),
+        "warnings": [
+            *_warnings(trained, split, plainly, baselines),
+            *_harm_of_views(trained, figures, plainly),
+        ],
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
         "recorded": {
-            figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
+            figure: {"at_training": fmean(values), "difference": _difference(values, plainly[figure])}
             for figure, values in recorded.items()
             if values
         },
@@ -99,6 +106,13 @@ def _summarised(figures: Row, seeds: Sequence[int], split: Split) -> dict[str, A
     return {
         "examples": len(split),
         **({} if split.weights is None else {"weight": float(wide(split.weights).sum())}),
+        **_means_and_seeds(figures, seeds),
+    }
+
+
+def _means_and_seeds(figures: Row, seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures as means over seeds, and those of each seed."""
+    return {
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
         "per_seed": {
@@ -146,6 +160,16 @@ def _warnings(
     return warnings
 
 
+def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:
+    """Yield a line if the loss is higher with test-time augmentation than without it, with the remedy."""
+    loss, usual = (fmean(row["loss"]) for row in (figures, plainly))
+    if loss > usual:
+        yield (
+            f"--tta {trained.tta} makes the loss worse, {loss:.4g} instead of {usual:.4g}: leave it out, or "
+            "if the views keep the meaning, train with them as augmentations"
+        )
+
+
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
     """The figures of each copy in a checkpoint's column; empty if it is missing or malformed."""
     values = saved.figures.get(column)
@@ -158,6 +182,7 @@ def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Calla
     """Write a report, and the plots that the task adds to it, to the run folder."""
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     called = f"on_{_NOT_IN_NAMES.sub('_', Path(split).stem)[:_LONGEST_NAME]}" if trained.given else split
+    called += f"_tta_{trained.tta}" if trained.tta else ""
     trained.run.write_json(f"eval/{called}.json", found)
     parts, folder = trained.plan.parts, trained.run.folder / "eval"
     wanted = [

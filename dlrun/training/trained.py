@@ -53,6 +53,8 @@ class Trained:
     source: str = ""  # and the file or folder of it
     weights_taken: WhichWeights | None = None  # by the model, if its run averaged weights
     temperatures: list[float] = field(default_factory=list)  # by which outputs are divided, of each copy
+    tta: str = ""  # the views over which outputs are averaged
+    without_tta: Trained | None = None  # the same without them
     no_baselines: str = ""  # the reason why other data have none that learn from the training data
 
     @property
@@ -163,7 +165,8 @@ class Trained:
             saved = load_checkpoint(path)
             model = self.plan.model()
             load_weights(model, saved.state["model"], path)
-            yield replace(self, model=model, epoch=saved.state["epoch"], temperatures=[], _outputs={})
+            as_trained: dict[str, Any] = {"temperatures": [], "tta": "", "without_tta": None}
+            yield replace(self, model=model, epoch=saved.state["epoch"], _outputs={}, **as_trained)
 
 
 @torch.no_grad()

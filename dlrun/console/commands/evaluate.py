@@ -17,6 +17,7 @@ from dlrun.console.commands.arguments import (
     Plain,
     RunOrCheckpoint,
     RunsDir,
+    Tta,
     Weights,
     WhichCheckpoint,
     checkpoint_of,
@@ -54,6 +55,7 @@ def evaluate(
     ] = None,
     checkpoint: WhichCheckpoint = "best",
     weights: Weights = None,
+    tta: Tta = None,
     as_csv: Annotated[
         bool,
         typer.Option(
@@ -76,6 +78,7 @@ def evaluate(
     from dlrun.training.calibration import take_calibration
     from dlrun.training.evaluation import evaluate_run, keep_report
     from dlrun.training.opening import open_checkpoint, open_given
+    from dlrun.training.test_time_augmentation import take_views
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -90,6 +93,7 @@ def evaluate(
     else:
         trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn, weights)
     trained = take_calibration(trained, saved, path)
+    trained = take_views(trained, tta) if tta else trained
     chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
@@ -122,6 +126,7 @@ def predict(
     ],
     checkpoint: WhichCheckpoint = "best",
     weights: Weights = None,
+    tta: Tta = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Tokens by which a text is continued (default: 200).")
     ] = None,
@@ -190,6 +195,7 @@ def predict(
         name,
         with_columns=columns,
         weights=weights,
+        tta=tta,
         warn=warn,
     )
     rows: Iterable[Mapping[str, Any]]
@@ -211,6 +217,8 @@ def predict(
     calibrated = {"temperatures": temperatures} if temperatures else {}
     if temperatures and not json:
         print_line(f"calibrated probabilities: {said_temperatures(temperatures)}", err())
+    if tta and not json:
+        print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
     if json:
         told = {
             "run": found.name if found else None,
@@ -218,6 +226,7 @@ def predict(
             "sha256": predicted.digest,
             "epoch": predicted.epoch,
             **calibrated,
+            **({"tta": tta} if tta else {}),
             "unit": predicted.plan.data.unit,
             "predictions": shown,
         }
