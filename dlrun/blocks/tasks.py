@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +100,9 @@ class Task:
     the token that follows, which no output before it may have seen. One that `is_evaluated_shuffled` has
     batches of a fixed random order, for a loss that compares the examples of a batch, and its guesses have
     metrics alone. If it `has_own_space`, outputs of one model are not compared with those of another.
-    `metrics` and `plots` are those that `dlrun eval` adds to the config's. If predictions are images,
-    `image_name` says what one is, such as mask.
+    Each of the `positives`, the second of two classes or the labels, may be predicted from another
+    probability than 1/2. `metrics` and `plots` are those that `dlrun eval` adds to the config's. If
+    predictions are images, `image_name` says what one is, such as mask.
     """
 
     decision: Decision | None = None
@@ -110,6 +111,7 @@ class Task:
     continues: bool = False
     is_evaluated_shuffled: bool = False
     has_own_space: bool = False
+    positives: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
     image_name: str = ""
@@ -169,6 +171,23 @@ class Task:
     def soften(self, targets: Tree) -> Tree:
         """Targets that augmentations may blend, such as shares of classes; soft ones stay as they are."""
         return targets
+
+    # ---------------------------------------------------------------- decisions by a threshold
+
+    def log_odds(self, outputs: Tensor) -> Tensor:
+        """The log odds (…, positives) of each, in float64, by outputs (…, k)."""
+        raise NotImplementedError
+
+    def applies(self, targets: Tensor) -> Tensor:
+        """The positives that are true of targets (n, …), as bool (n, positives)."""
+        raise NotImplementedError
+
+    def decided_by(self, thresholds: Mapping[str, float]) -> Self:
+        """The same task, which predicts each of the positives where its probability is above its threshold.
+
+        Without thresholds it decides as it did in training.
+        """
+        raise NotImplementedError
 
     # ---------------------------------------------------------------- loss and metrics
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table, print_figures
-from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures
+from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures, said_thresholds
 from dlrun.console.streams import clean, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
@@ -30,6 +30,7 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)}{chosen}"
     weights = f", {found['weights']} weights" if "weights" in found else ""
     calibrated = f", {said_temperatures(found['temperatures'])}" if "temperatures" in found else ""
+    calibrated += f", {said_thresholds(found['thresholds'])}" if "thresholds" in found else ""
     about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}, {_examples_of(found)}"
     print_line(about, console)
     if said := about_seen(found):
@@ -134,6 +135,9 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
         print_line(said, console)
     else:
         print_line(f"exactly as recorded at training: {', '.join(recorded)}", console)
+    if "thresholds" in found and "temperatures" not in found:
+        said = "figures of decisions are by the threshold: not compared with those recorded at training"
+        print_line(said, console)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:
