@@ -65,6 +65,7 @@ class LossPart:
     of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
     head: Callable[[Tensor], Tree] | None = None  # (n, k) of a model -> the outputs that the loss takes
     guess: Callable[[Tensor], Tree] | None = None  # errors (n, d) of a guess -> outputs (d,) of such a model
+    quantiles: Callable[[Tree], Mapping[float, Tensor]] | None = None  # outputs -> (…, d) by their levels
     needs_own_unit: bool = False  # it takes no scaled targets
     label_smoothing: float = 0.0  # share of each target that is spread over all classes
     class_weights: ClassWeights | None = None
@@ -88,6 +89,10 @@ class Report:
     def sections(self, seeds: list[int]) -> dict[str, Any]:
         """Further sections of the report, as values that JSON can hold."""
         return {}
+
+    def warnings(self) -> list[str]:
+        """What of the report cannot be trusted, a line each."""
+        return []
 
 
 class Task:

@@ -88,5 +88,7 @@ def _print_figures(figures: Mapping[str, Any], before: str, after: str, console:
 
 def _metric_of(chosen: Mapping[str, Any]) -> str:
     """The name of the metric by which thresholds were chosen."""
-    metric = chosen["metric"]
-    return metric if isinstance(metric, str) else metric["name"]
+    match chosen:
+        case {"metric": str(name)} | {"metric": {"name": str(name)}}:
+            return name
+    return "METRIC"  # of a file that does not tell it

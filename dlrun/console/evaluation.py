@@ -83,6 +83,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(_targets_table(found["per_target"]))
         said = "above are means over all targets: where these differ in unit, their own figures count"
         print_line(said, console)
+    if "intervals" in found:
+        _print_intervals(found["intervals"], console)
     if "on" not in found:
         _print_recorded(console, found)
     print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
@@ -138,6 +140,32 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
     if "thresholds" in found and "temperatures" not in found:
         said = "figures of decisions are by the threshold: not compared with those recorded at training"
         print_line(said, console)
+
+
+def _print_intervals(found: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Print how many targets lie where quantiles promise it; of many targets the first."""
+    shown = list(found)[:_MOST_TARGETS]
+    between, below = plain_table(), plain_table()
+    for table, headings in (
+        (between, ("interval", "promised", "covered", "mean width")),
+        (below, ("quantile", "lie below it")),
+    ):
+        table.add_column("target")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for name in shown:
+        title = Text(clean(name[:60]))
+        for own in found[name]["between"]:
+            ends = " to ".join(f"{level:.3g}" for level in own["levels"])
+            shares = (f"{100 * own[key]:.1f} %" for key in ("promised", "covered"))
+            between.add_row(title, ends, *shares, number(own["mean_width"]))
+        for own in found[name]["below"]:
+            below.add_row(title, f"{own['level']:.3g}", f"{100 * own['share']:.1f} %")
+    for table in (between, below):
+        if table.row_count:
+            console.print(table)
+    if len(shown) < len(found):
+        print_line(f"intervals of the first {len(shown)} of {len(found):,} targets; --json has all", console)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

@@ -68,7 +68,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **_summarised(figures, seeds, trained.loaded[split]),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
-        "warnings": _warnings(trained, split, figures, baselines),
+        "warnings": [*_warnings(trained, split, figures, baselines), *of_task.warnings()],
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
         "recorded": {
