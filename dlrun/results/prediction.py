@@ -30,7 +30,7 @@ from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.system.file_names import meant_file
-from dlrun.training.calibration import divide, temperatures_of
+from dlrun.training.calibration import Calibration, calibration_of, divide
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import WhichWeights
 from dlrun.training.copies import Copies
@@ -38,6 +38,7 @@ from dlrun.training.hardware import Hardware
 from dlrun.training.opening import open_model, open_plan
 from dlrun.training.plan import Plan
 from dlrun.training.test_time_augmentation import View, Views, averaged_over, views_of
+from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import outputs_for
 
 PROBLEM = "problem"  # the entry of a row without a prediction
@@ -97,10 +98,10 @@ class PredictedPieces:
         epoch: int,
         digest: str,
         pieces: Iterator[Predictions],
-        temperatures: Sequence[float] = (),
+        calibration: Calibration,
     ) -> None:
         self.plan, self.epoch, self.digest, self._pieces = plan, epoch, digest, pieces
-        self.temperatures = list(temperatures)  # by which outputs are divided, of each copy
+        self.calibration = calibration
 
     @property
     def unit(self) -> str:
@@ -188,10 +189,12 @@ def predict_files(
         names = [name for piece in read for name in piece.names]
         return Continuations(plan, epoch, saved.digest, names, prompts, more)
 
-    temperatures, note = temperatures_of(saved, path)
+    calibration, note = calibration_of(saved, path, plan.task.positives)
     plan.data.notes.extend([note] * bool(note))
-    if temperatures:
-        divide(model, temperatures)
+    if calibration.temperatures:
+        divide(model, calibration.temperatures)
+    if calibration.thresholds:
+        plan = decided_by(plan, calibration.thresholds)
 
     def predicted() -> Iterator[Predictions]:
         for piece in chain([first], pieces):
@@ -208,7 +211,7 @@ def predict_files(
             yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far, further)
         plan.data.notes.extend(far_images.notes)
 
-    return PredictedPieces(plan, epoch, saved.digest, predicted(), temperatures)
+    return PredictedPieces(plan, epoch, saved.digest, predicted(), calibration)
 
 
 def _predicted_images(

@@ -45,9 +45,13 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
-    # Those of training had no temperatures.
+    # Those of training had no temperatures, and no thresholds.
     compared = [] if trained.temperatures else plainly
-    recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in compared}
+    recorded = {
+        figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds))
+        for figure in compared
+        if figure not in _of_thresholds(trained)
+    }
     return {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
@@ -61,6 +65,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **({"weights": taken} if (taken := trained.weights_taken) else {}),
         **({"temperatures": trained.temperatures} if trained.temperatures else {}),
         **({"tta": trained.tta} if trained.tta else {}),
+        **({"thresholds": trained.thresholds} if trained.thresholds else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),
@@ -70,6 +75,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "warnings": [
             *_warnings(trained, split, plainly, baselines),
             *_harm_of_views(trained, figures, plainly),
+            *of_task.warnings(),
         ],
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
@@ -81,6 +87,12 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         "foreign": how_foreign(trained.run, path, saved, plan.parts) if trained.run else "",
         "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
     } | of_task.sections(seeds)
+
+
+def _of_thresholds(trained: Trained) -> set[str]:
+    """The metrics that judge the decisions by thresholds, if the model has some."""
+    metrics = reported_recipe(trained.plan).metrics if trained.thresholds else {}
+    return {name for name, metric in metrics.items() if metric.sees == "outputs"}
 
 
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
@@ -145,15 +157,22 @@ def _of_unseen(trained: Trained, split: str, figures: Row) -> dict[str, Any]:
 def _warnings(
     trained: Trained, split: str, figures: Row, baselines: dict[str, dict[str, float]]
 ) -> list[str]:
-    """A line on the worst figure that is worse than that of a guess without a model, with remedies."""
+    """A line on the worst figure that is worse than that of a guess without a model, and other remarks.
+
+    A threshold that is best for one metric makes others worse, so that those of decisions are not compared.
+    """
     plan, rows = trained.plan, dict[str, list[Any]]()
+    optimistic = "the threshold was chosen on these examples: figures of decisions are optimistic"
     with suppress(UserError):  # a damaged metrics.csv
         rows = trained.rows
-    means = {figure: fmean(values) for figure, values in figures.items()}
+    means = {
+        figure: fmean(values) for figure, values in figures.items() if figure not in _of_thresholds(trained)
+    }
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
     in_training = trained.baselines("train") if found and training else {}
     warnings = [said_worst(found, plan, training, rows, in_training)] if found else []
+    warnings += [optimistic] * bool(trained.thresholds and split == "valid")
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,6 +71,7 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
+    from dlrun.console.calibration import print_calibrated
     from dlrun.console.evaluation import about_seen, print_evaluation
     from dlrun.console.predictions import print_predictions_csv
     from dlrun.console.streams import say_json, warn
@@ -105,6 +107,7 @@ def evaluate(
     elif as_csv:
         if said := about_seen(report):
             warn(said)
+        print_calibrated(report)
         for _ in print_predictions_csv(judged_examples(trained, chosen), with_problems=False):
             pass
     else:
@@ -170,7 +173,7 @@ def predict(
     A class for each pixel is written as a PNG file of class numbers with a palette, a reconstruction of an
     image as a PNG file.
     """
-    from dlrun.console.numbers import said_temperatures
+    from dlrun.console.calibration import print_calibrated
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import err, print_line, say_json, warn
     from dlrun.results.continuation import Sampling
@@ -213,12 +216,13 @@ def predict(
             problems, first = problems + 1, first or row[PROBLEM]
     for note in predicted.plan.data.notes:
         warn(note)
-    temperatures = predicted.temperatures if isinstance(predicted, PredictedPieces) else []
-    calibrated = {"temperatures": temperatures} if temperatures else {}
-    if temperatures and not json:
-        print_line(f"calibrated probabilities: {said_temperatures(temperatures)}", err())
-    if tta and not json:
-        print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
+    calibrated: dict[str, Any] = {}
+    if isinstance(predicted, PredictedPieces):
+        calibrated = {name: own for name, own in asdict(predicted.calibration).items() if own}
+    if not json:
+        print_calibrated(calibrated)
+        if tta:
+            print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
     if json:
         told = {
             "run": found.name if found else None,
