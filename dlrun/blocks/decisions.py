@@ -83,6 +83,14 @@ class Decision:
         of_chosen = shares.gather(-1, by_output.unsqueeze(-1)).squeeze(-1)
         return not bool((of_chosen == shares.amax(-1)).all())
 
+    @cached_property
+    def are_log_probabilities(self) -> bool:
+        """True if the outputs are the logarithms of the probabilities."""
+        if self.outputs != self.classes:
+            return False
+        made_up = torch.linspace(-3, 3, 4 * self.outputs).view(4, -1)
+        return torch.allclose(self.probabilities(made_up), made_up.exp())
+
     def _logarithms(self, outputs: Tensor) -> Tensor:
         # float64, so that as few probabilities as possible are rounded to the same number
         return self.probabilities(wide(outputs)).clamp_min(_LEAST).log()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlrun.blocks.tasks import Task
 from dlrun.data.examples import Shape
-from dlrun.data.trees import Tree, expanded, joined, mapped, said_shapes, single
+from dlrun.data.trees import MAIN, Tree, expanded, joined, main_outputs, mapped, said_shapes, single
 from dlrun.errors import UserError
 from dlrun.training.copies import Copies, widest
 from dlrun.training.plan import Plan
@@ -81,14 +81,16 @@ def averaged_over(views: Sequence[View], model: Copies, plan: Plan) -> Copies:
     """A model of the same weights whose outputs are means over views of each image, as it is prepared.
 
     It is for evaluation: every copy is given the same images. Outputs with a place for each pixel are turned
-    back before.
+    back before. Means of log-probabilities are normalised, as softmax does with those of logits.
     """
     averaged = copy(model.eval())  # the model computes the views, in evaluation mode
-    averaged.forward = partial(_mean, model, views, plan)  # type: ignore[method-assign]
+    are_logarithms = plan.task.decision is not None and plan.task.decision.are_log_probabilities
+    mean = partial(_mean, model, views, plan, are_logarithms=are_logarithms)
+    averaged.forward = mean  # type: ignore[method-assign]
     return averaged
 
 
-def _mean(model: Copies, views: Sequence[View], plan: Plan, inputs: Tree) -> Tree:
+def _mean(model: Copies, views: Sequence[View], plan: Plan, inputs: Tree, *, are_logarithms: bool) -> Tree:
     """The mean of the outputs (copies, n, …) over views of images (copies, n, channels, height, width).
 
     The views are computed one after the other. Sums are as wide as the device can, so that the mean of equal
@@ -102,7 +104,11 @@ def _mean(model: Copies, views: Sequence[View], plan: Plan, inputs: Tree) -> Tre
         wide = mapped(lambda own: own.to(widest(own.device)), upright)
         sums = wide if sums is None else mapped(torch.add, sums, wide)
     assert sums is not None, "there is a view"
-    return mapped(lambda total, own: (total / len(views)).to(own.dtype), sums, outputs)
+    means = mapped(lambda total: total / len(views), sums)
+    if are_logarithms:
+        main = main_outputs(means).log_softmax(2)
+        means = main if isinstance(means, Tensor) else {**means, MAIN: main}
+    return mapped(lambda mean, own: mean.to(own.dtype), means, outputs)
 
 
 def _upright(view: View, plan: Plan, outputs: Tensor) -> Tensor:

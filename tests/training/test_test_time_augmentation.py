@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -183,6 +184,22 @@ def test_each_view_is_computed_in_the_precision_of_the_model(parts: Parts, made:
     found = take_views(plain, "flip").outputs_at(images)
     assert torch.equal(found, mean_of(each))
     assert found.dtype == torch.float32 and not torch.equal(found, found.bfloat16().float())
+
+
+def test_log_probabilities_are_normalised_as_softmax_does_with_logits(parts: Parts, made: Made) -> None:
+    mlp = {"name": "mlp", "hidden": [6], "flatten": True}
+    logits, logarithms = (
+        opened(made(dataset="dots", architecture=mlp | {"output_activation": last}, loss=loss), parts)
+        for last, loss in (("identity", "cross_entropy"), ("log_softmax", "nll"))
+    )
+    shares = []
+    for plain, saved in (logits, logarithms):
+        viewed = take_views(plain, "flips")
+        shares.append(viewed.decision.probabilities(viewed.outputs("test")[0]))
+        report = evaluate_run(viewed, saved, Path("best.pt"), "test")
+        losses = [float(F.nll_loss(own.log(), viewed.loaded["test"].targets)) for own in shares[-1]]
+        assert [report["per_seed"][seed]["loss"] for seed in "01"] == pytest.approx(losses, rel=1e-5)
+    assert torch.allclose(*shares, atol=1e-5) and torch.allclose(shares[1].sum(-1), torch.ones(2, 20))
 
 
 @pytest.mark.parametrize("views", NAMES)
