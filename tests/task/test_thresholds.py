@@ -52,7 +52,8 @@ def rare(root, *, task: str = "classification", weighted: bool = False, n: int =
             splits[name] = Examples(x, targets, weights=weights)
         return splits
 
-    return Data(task, (4,), read, classes=("ham", "spam"), weighted=weighted)
+    splits = ("train", "valid", "test")
+    return Data(task, (4,), read, classes=("ham", "spam"), splits=splits, weighted=weighted)
 ''',
     "loss/energy.py": '''
 """Cross entropy of energies: the smallest output is the most probable class."""
