@@ -11,12 +11,13 @@ from dlrun.blocks.tasks import Measure
 from dlrun.config.merging import COMMAND_LINE, written
 from dlrun.config.mistakes import Mistake
 from dlrun.data.loaded import Loaded
-from dlrun.data.trees import expanded, joined, main_outputs, mapped, single
+from dlrun.data.trees import Tree, expanded, joined, main_outputs, mapped, single
 from dlrun.errors import UserError
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.randomness import generator
 from dlrun.training.devices import lack_of_memory
 from dlrun.training.initial_weights import initial_weights
+from dlrun.training.memory_format import refuse_views
 from dlrun.training.noting import Noting
 from dlrun.training.opening import bring_teacher
 from dlrun.training.own_parts import trials
@@ -62,6 +63,9 @@ def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_n
     for augment in plan.recipe.augmentations:
         with noting("augmentations", augment.name):
             augment.on(loaded)
+    if plan.config.channels_last:
+        with noting("channels_last"):
+            refuse_views(plan.model(plan.config.seeds[:1]), expanded(_some(plan, loaded, 2), 1))
     noting.refuse()
     for key, name, trial in trials(plan, loaded):
         with noting(key, name):
@@ -74,13 +78,18 @@ def try_on(plan: Plan, loaded: Loaded, progress: Progress = no_progress, *, is_n
             raise plan.config.refuse([plan.config.mistake("stacked", error.what)]) from error
     if plan.loss.probabilities is None or plan.task.decision is None:
         return
-    inputs, _ = loaded["train"].batch(torch.arange(min(8, len(loaded["train"])), device=plan.device))
     with torch.no_grad():
-        outputs = plan.model(plan.config.seeds[:1]).eval()(expanded(inputs, 1))
+        outputs = plan.model(plan.config.seeds[:1]).eval()(expanded(_some(plan, loaded, 8), 1))
         sums = plan.task.decision.probabilities(plan.task.rows(main_outputs(joined(outputs))[0])).sum(-1)
     worst = float(sums.flatten()[(sums - 1).abs().argmax()])
     if not abs(worst - 1) <= 1e-3:  # nan is refused too
         raise plan.config.refuse([_no_probabilities(plan, worst)])
+
+
+def _some(plan: Plan, loaded: Loaded, count: int) -> Tree:
+    """The inputs of so many training examples at most, on the device."""
+    training = loaded["train"]
+    return training.batch(torch.arange(min(count, len(training)), device=plan.device))[0]
 
 
 def _no_probabilities(plan: Plan, total: float) -> Mistake:
@@ -106,8 +115,7 @@ def _no_probabilities(plan: Plan, total: float) -> Mistake:
 @torch.no_grad()
 def _seen_later(plan: Plan, loaded: Loaded) -> str:
     """The mistake of a model whose outputs at a position depend on later inputs; "" if they do not."""
-    training = loaded["train"]
-    inputs = single(training.batch(torch.arange(min(2, len(training)), device=plan.device))[0])
+    inputs = single(_some(plan, loaded, 2))
     length = inputs.shape[1]
     if length < 2:
         return ""

@@ -17,6 +17,7 @@ from dlrun.results.trained_model import load
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.opening import open_checkpoint
+from dlrun.training.plan_trials import try_on
 
 LAST: dict[str, Any] = {
     "dataset": "dots",
@@ -27,9 +28,40 @@ LAST: dict[str, Any] = {
 }
 
 
+DROPPED = '''
+"""Convolutions between which numbers of images are dropped."""
+from torch import nn
+
+
+def dropped(shape, outputs):
+    """Two convolutions."""
+    first, second = nn.Conv2d(shape[0], 3, 3), nn.Conv2d(3, 2, 3)
+    dropped = nn.Sequential(first, nn.Dropout(0.4), second, nn.Dropout2d(0.4))
+    return nn.Sequential(dropped, nn.Flatten(), nn.Linear(32, outputs))
+'''
+VIEWED = '''
+"""A convolution whose images are viewed as vectors."""
+from torch import nn
+
+
+class Viewed(nn.Module):
+    def __init__(self, shape, outputs):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(shape[0], 3, 3), nn.Linear(108, outputs)
+
+    def forward(self, images):
+        return self.last(self.first(images).view(len(images), -1))
+
+
+def viewed(shape, outputs):
+    """One convolution."""
+    return Viewed(shape, outputs)
+'''
+
+
 @pytest.fixture
 def parts(tmp_path: Path) -> Parts:
-    return own_parts(tmp_path)
+    return own_parts(tmp_path, {"architecture/dropped.py": DROPPED, "architecture/viewed.py": VIEWED})
 
 
 def is_last(tensor: Tensor) -> bool:
@@ -61,11 +93,20 @@ def tensors(tree: Any) -> list[Tensor]:
     return [tree] if isinstance(tree, Tensor) else [own for each in inside for own in tensors(each)]
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "adam"}, {"name": "sgd", "momentum": 0.9}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"optimizer": {"name": "adam", "lr": 0.05}},
+        {"optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}},
+        {"architecture": "dropped"},
+        {"architecture": "dropped", "micro_batch": 3},
+    ],
+    ids=["adam", "momentum", "dropout of images", "dropout of micro-batches"],
+)
 def test_what_is_learnt_is_the_same_up_to_rounding(
-    tmp_path: Path, parts: Parts, optimizer: dict[str, Any]
+    tmp_path: Path, parts: Parts, more: dict[str, Any]
 ) -> None:
-    changes = LAST | {"precision": "float64", "optimizer": optimizer | {"lr": 0.05}}
+    changes = LAST | {"precision": "float64"} | more
     last, first = (
         outcome(trained(planned(parts, **changes | {"channels_last": way}), tmp_path))
         for way in (True, False)
@@ -117,7 +158,10 @@ def test_its_figures_are_measured_again_exactly_and_a_loaded_model_gives_its_out
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": {"name": "mlp", "hidden": [3], "flatten": True}}, "the model has no convolution"),
+        (
+            {"architecture": {"name": "mlp", "hidden": [3], "flatten": True}},
+            "the model has no convolution of images",
+        ),
         ({"stacked": True}, "the images of stacked seeds have an axis more"),
         ({"optimizer": {"name": "lbfgs", "lr": 0.1}}, "lbfgs makes no step of weights whose channels"),
     ],
@@ -131,3 +175,14 @@ def test_where_the_layout_has_no_sense_it_is_refused(
     assert mistake.key == "channels_last"
     assert mistake.what.startswith(said)
     assert "channels_last: false" in mistake.fix
+
+
+def test_a_model_that_takes_the_usual_layout_for_granted_is_refused_with_the_remedy(parts: Parts) -> None:
+    plan = planned(parts, **LAST | {"architecture": "viewed"})
+    with pytest.raises(ConfigError) as refused:
+        try_on(plan, plan.load())
+    [mistake] = refused.value.mistakes
+    assert mistake.key == "channels_last"
+    assert ".flatten(1)" in mistake.fix
+    usual = planned(parts, **LAST | {"architecture": "viewed", "channels_last": False})
+    try_on(usual, usual.load())
