@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table, print_figures
 from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures, said_thresholds
-from dlrun.console.streams import clean, out, print_line, print_warning
+from dlrun.console.streams import clean, err, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
 _MOST_TARGETS = 12
@@ -40,7 +40,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     unseen = found.get("unseen") if found.get("seen") else None
     figures = ["loss", *found["metrics"]]
     ours = "mean ± sd" if len(per_seed) > 1 else "model"
-    measured = {f"tta {found['tta']}" if "tta" in found else ours: per_seed}
+    of_views = f"tta {found['tta']}{', mean ± sd' * (len(per_seed) > 1)}" if "tta" in found else ""
+    measured = {of_views or ours: per_seed}
     if unseen:
         measured[f"without them, {unseen['examples']:,}"] = unseen["per_seed"]
     if "without_tta" in found:
@@ -93,6 +94,12 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     if "on" not in found:
         _print_recorded(console, found)
     print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
+
+
+def print_views(tta: str | None) -> None:
+    """Print on stderr over which views outputs are averaged, if over any."""
+    if tta:
+        print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
 
 
 def _count(mean: float) -> str:

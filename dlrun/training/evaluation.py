@@ -41,7 +41,9 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     """
     plan, seeds = trained.plan, trained.seeds
     plainly, of_task = _measured(trained.without_tta or trained, trained.loaded[split])
-    figures, of_task = _measured(trained, trained.loaded[split]) if trained.tta else (plainly, of_task)
+    figures = plainly
+    if trained.tta:
+        figures, of_task = _measured(trained, trained.loaded[split])
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
@@ -171,7 +173,8 @@ def _warnings(
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
     in_training = trained.baselines("train") if found and training else {}
-    warnings = [said_worst(found, plan, training, rows, in_training)] if found else []
+    without = "without tta " * bool(trained.tta)
+    warnings = [without + said_worst(found, plan, training, rows, in_training)] if found else []
     warnings += [optimistic] * bool(trained.thresholds and split == "valid")
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
@@ -181,10 +184,11 @@ def _warnings(
 
 def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:
     """Yield a line if the loss is higher with test-time augmentation than without it, with the remedy."""
-    loss, usual = (fmean(row["loss"]) for row in (figures, plainly))
-    if loss > usual:
+    means = [fmean(row["loss"]) for row in (figures, plainly)]
+    loss, usual = (f"{mean:.4g}" for mean in means)
+    if means[0] > means[1] and loss != usual:
         yield (
-            f"--tta {trained.tta} makes the loss worse, {loss:.4g} instead of {usual:.4g}: leave it out, or "
+            f"--tta {trained.tta} makes the loss worse, {loss} instead of {usual}: leave it out, or "
             "if the views keep the meaning, train with them as augmentations"
         )
 

@@ -62,7 +62,11 @@ def test_eval_shows_the_figures_with_views_beside_those_without(
     said = dlrun(*words, "--tta", "flip").out
     assert ", tta flip, 20 test examples" in said
     head = said.splitlines()[2].split("  ")
-    assert [each.strip() for each in head if each.strip()] == ["tta flip", "without tta", "class prior"]
+    assert [each.strip() for each in head if each.strip()] == [
+        "tta flip, mean ± sd",
+        "without tta",
+        "class prior",
+    ]
     [loss] = [line.split() for line in said.splitlines() if line.lstrip().startswith("loss ")]
     assert loss[1] == f"{found['loss']:.4f}" and loss[4] == f"{plain['loss']:.4f}"
     assert "without tta exactly as recorded at training: loss, accuracy" in said
@@ -76,7 +80,9 @@ def test_eval_shows_the_figures_with_views_beside_those_without(
 def test_eval_as_csv_judges_the_means_over_views(dots: Run, dlrun: Dlrun, tmp_path: Path) -> None:
     words = ("eval", "last", "--parts", "parts", "--tta", "d4")
     report = json.loads(dlrun(*words, "--json").out)
-    rows = list(csv.DictReader(StringIO(dlrun(*words, "--csv").out)))
+    printed = dlrun(*words, "--csv")
+    assert "test-time augmentation d4: outputs are means over its views\n" in printed.err
+    rows = list(csv.DictReader(StringIO(printed.out)))
     assert sum(float(row["loss"]) for row in rows) / len(rows) == pytest.approx(report["loss"], rel=1e-5)
     shares = take_views(opened(dots, Parts(tmp_path / "parts")), "d4").outputs("test")[0].softmax(-1).mean(0)
     best = sorted(shares.amax(1).tolist())
@@ -131,7 +137,8 @@ def test_a_model_of_no_images_is_refused(words: tuple[str, ...], runs_dir: Path,
     ("words", "fix"),
     [
         (("eval", "last", "--augment"), "write --tta flip"),
-        (("predict", "last", "--test_time_augmentation", "a.png"), "write --tta flip a.png"),
+        (("predict", "last", "--test_time_augmentation", "flip", "a.png"), "write --tta flip\n"),
+        (("eval", "last", "--test-time-augmentation", "flip"), "write --tta flip\n"),
         (("plot", "last", "--tta", "flip"), "dlrun eval RUN --tta flip, and predict, average over views"),
     ],
 )

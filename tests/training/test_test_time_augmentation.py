@@ -20,7 +20,7 @@ from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training.calibration import divide
 from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.evaluation import evaluate_run
+from dlrun.training.evaluation import _harm_of_views, evaluate_run
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.test_time_augmentation import VIEWS, Views, take_views, views_of
 from dlrun.training.trained import Trained
@@ -323,6 +323,29 @@ def test_views_that_do_harm_are_said_and_no_fault_of_the_model(parts: Parts, mad
     assert warning.startswith(
         f"--tta d4 makes the loss worse, {found['loss']:.4g} instead of {usual['loss']:.4g}"
     )
+
+
+@pytest.mark.parametrize(
+    ("with_views", "is_said"), [(1.0, False), (1.00001, False), (1.01, True), (0.9, False)]
+)
+def test_harm_is_said_if_it_can_be_seen(with_views: float, is_said: bool, parts: Parts, made: Made) -> None:
+    viewed = take_views(opened(made(**DOTS, epochs=1), parts)[0], "flip")
+    said = list(_harm_of_views(viewed, {"loss": [with_views, with_views]}, {"loss": [1.0, 1.0]}))
+    assert len(said) == is_said
+    assert not is_said or said[0].startswith("--tta flip makes the loss worse, 1.01 instead of 1: ")
+
+
+def test_the_figures_of_examples_not_trained_on_are_of_the_views_too(parts: Parts, made: Made) -> None:
+    run = made(**DOTS)
+    plain, saved = opened(run, parts)
+    plain.loaded["test"].keys = torch.arange(20)
+    viewed = take_views(replace(plain, trained_on=torch.arange(5)), "flip")
+    found = evaluate_run(viewed, saved, run.best, "test")
+    outputs, targets = viewed.outputs("test")
+    losses = [float(F.cross_entropy(own[5:], targets[5:])) for own in outputs]
+    assert (found["seen"], found["unseen"]["examples"]) == (5, 15)
+    assert found["unseen"]["loss"] == pytest.approx(sum(losses) / len(losses))
+    assert found["unseen"]["loss"] != pytest.approx(found["loss"])
 
 
 @pytest.mark.parametrize("stacked", [False, True], ids=["apart", "stacked"])

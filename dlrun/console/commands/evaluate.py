@@ -72,7 +72,7 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
     from dlrun.console.calibration import print_calibrated
-    from dlrun.console.evaluation import about_seen, print_evaluation
+    from dlrun.console.evaluation import about_seen, print_evaluation, print_views
     from dlrun.console.predictions import print_predictions_csv
     from dlrun.console.streams import say_json, warn
     from dlrun.results.judged_examples import judged_examples
@@ -108,6 +108,7 @@ def evaluate(
         if said := about_seen(report):
             warn(said)
         print_calibrated(report)
+        print_views(tta)
         for _ in print_predictions_csv(judged_examples(trained, chosen), with_problems=False):
             pass
     else:
@@ -174,8 +175,9 @@ def predict(
     image as a PNG file.
     """
     from dlrun.console.calibration import print_calibrated
+    from dlrun.console.evaluation import print_views
     from dlrun.console.predictions import print_predictions, print_predictions_csv
-    from dlrun.console.streams import err, print_line, say_json, warn
+    from dlrun.console.streams import say_json, warn
     from dlrun.results.continuation import Sampling
     from dlrun.results.prediction import PROBLEM, PredictedPieces, predict_files
     from dlrun.system.strict_json import finite
@@ -221,8 +223,7 @@ def predict(
         calibrated = {name: own for name, own in asdict(predicted.calibration).items() if own}
     if not json:
         print_calibrated(calibrated)
-        if tta:
-            print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
+        print_views(tta)
     if json:
         told = {
             "run": found.name if found else None,

@@ -40,15 +40,15 @@ OPTIONS = {
     "--tta": "dlrun eval RUN --tta flip, and predict, average over views of an image",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
-_AUGMENT: dict[str, tuple[str, ...]] = {"--tta flip": ("--augment", "--test-time-augmentation", "--flip")}
+_VIEWS = {"--tta flip": ("--augment", "--flip"), "--tta": ("--test-time-augmentation",)}
 OPTIONS_OF: dict[str, dict[str, tuple[str, ...]]] = {  # a command: its options by the words of other tools
     "lr": {
         "--from": ("--min-lr", "--start-lr", "--start", "--init-value"),
         "--to": ("--max-lr", "--end-lr", "--end", "--final-value"),
         "--steps": ("--num-training", "--num-it", "--num-iter", "--iterations"),
     },
-    "eval": _AUGMENT,
-    "predict": _AUGMENT,
+    "eval": _VIEWS,
+    "predict": _VIEWS,
 }
 _MOST_SEEN = 1000  # files
 _CONFIG = (
