@@ -12,13 +12,18 @@ from dlrun.config.registry import REQUIRED, Parts
 from dlrun.config.strict_yaml import Located, Place, parse
 from dlrun.errors import UserError, in_words, shortened
 
+_PART = 1  # the depth of a part's name in a config: a text further inside is the value of an option
 _LONGEST_QUOTED = 200  # characters of a value
 _PARTED = "a shell ends a word at a space, so that the value is cut off"
 COMMAND_LINE = Place("on the command line")
 
 
 def _merge(below: Located, above: Located) -> Located:
-    """Merge key by key, `above` overriding `below`; another part replaces a part with all its options."""
+    """Merge a key of a config option by option, `above` overriding `below`.
+
+    Another part replaces a part with all its options. The value of an option is replaced as a whole, though
+    it is a mapping, such as one of weights of classes.
+    """
     if isinstance(below.value, dict) and isinstance(above.value, str) and "name" in below.value:
         above = expanded(above)
     if isinstance(below.value, str) and isinstance(above.value, dict):
@@ -28,10 +33,11 @@ def _merge(below: Located, above: Located) -> Located:
     names = [tree.value["name"].value for tree in (below, above) if "name" in tree.value]
     if len(names) == 2 and str(names[0]).lower() != str(names[1]).lower():
         return above
-    return Located(inherit(below.value, above.value), above.place, above.key_place)
+    return Located(below.value | above.value, above.place, above.key_place)
 
 
 def inherit(below: dict[str, Located], above: dict[str, Located]) -> dict[str, Located]:
+    """The keys of two configs, `above` overriding `below`."""
     both = {key: _merge(below[key], item) if key in below else item for key, item in above.items()}
     return below | both
 
@@ -165,17 +171,17 @@ def _other_part(kind: str, old: Located | None, name: Located, parts: Parts) -> 
     return Located(kept, name.place, name.key_place) if len(kept) > 1 else name, left_out
 
 
-def _put(tree: Located, path: Sequence[str], value: Located) -> Located:
+def _put(tree: Located, path: Sequence[str], value: Located, depth: int = 0) -> Located:
     if not path:
         return value
-    if isinstance(tree.value, str):
+    if isinstance(tree.value, str) and depth == _PART:
         tree = expanded(tree)
     entries = dict(tree.value) if isinstance(tree.value, dict) else {}
     here = entries.get(path[0])
     old_name = here.value.get("name") if here and isinstance(here.value, dict) else None
     if list(path[1:]) == ["name"] and old_name and old_name.value != value.value:
         here = None  # another part: drop the options of the old one
-    entries[path[0]] = _put(here or Located({}, value.place, value.place), path[1:], value)
+    entries[path[0]] = _put(here or Located({}, value.place, value.place), path[1:], value, depth + 1)
     return Located(entries, tree.place, tree.key_place)
 
 

@@ -196,7 +196,10 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             key = _scalar(key_node, refuse) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 fix = "put a list in brackets, and a text with a comma or bracket in it in quotes"
-                raise refuse("a key must be plain text", mark, fix if node.flow_style else "")
+                fix = fix if node.flow_style else ""
+                if key is not None:  # a number, such as a class that is called so
+                    fix = f'write it in quotes: "{key_node.value}"'
+                raise refuse("a key must be plain text", mark, fix)
             if not key_node.style and key != key.strip():
                 raise refuse("an unusual space in front of a key or behind it", mark, "use plain spaces")
             is_bare = not key_node.style and isinstance(value_node, yaml.ScalarNode) and not value_node.value

@@ -589,3 +589,27 @@ def test_what_differs_is_named_by_key_and_option(base: Path) -> None:
     assert changed_keys(old, load_config(base, ["optimizer.lr=1", "seeds=[1]"])) == ["seeds", "optimizer.lr"]
     assert changed_keys(old, load_config(base, ["optimizer={name: sgd, lr: 1}"])) == ["optimizer"]
     assert changed_keys(old, old) == []
+
+
+def test_the_value_of_an_option_is_replaced_as_a_whole(base: Path, write: Write) -> None:
+    write("weights.yaml", "base: base.yaml\nloss: {name: cross_entropy, class_weight: {a: 8}}\n")
+    other = "base: weights.yaml\nloss: {name: cross_entropy, class_weight: {b: 3}}\n"
+    assert load_config(write("other.yaml", other)).loss.options["class_weight"] == {"b": 3.0}
+    balanced = write(
+        "balanced.yaml", "base: base.yaml\nloss: {name: cross_entropy, class_weight: balanced}\n"
+    )
+    for config in (
+        load_config(balanced, ["loss.class_weight.b=5"]),
+        load_config(write("above.yaml", "base: balanced.yaml\nloss: {class_weight: {b: 5}}\n")),
+    ):
+        assert config.loss.options["class_weight"] == {"b": 5.0}
+    added = load_config(write("added.yaml", other), ["loss.class_weight.a=2"])
+    assert added.loss.options["class_weight"] == {"a": 2.0, "b": 3.0}
+
+
+@pytest.mark.parametrize("key", ["1", "1.5", "true"])
+def test_a_key_that_is_a_number_is_answered_with_quotes(base: Path, write: Write, key: str) -> None:
+    text = f"base: base.yaml\nloss: {{name: cross_entropy, class_weight: {{{key}: 8}}}}\n"
+    with pytest.raises(UserError) as refused:
+        load_config(write("numbers.yaml", text))
+    assert refused.value.fix == f'write it in quotes: "{key}"'
