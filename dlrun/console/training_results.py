@@ -83,6 +83,8 @@ def _said_average(found: Mapping[str, Any], seeds: int) -> str:
     several = f"; the averaged ones are better in {found['better_seeds']} of {seeds} seeds" * (seeds > 1)
     is_best = found["is_better"] is (taken == "averaged")
     remedy = "" if is_best else f"; to evaluate the {other} ones: --weights {other}"
+    if taken == "trained" and not is_best:
+        remedy += f", to choose by them: monitor: {found['column']}_average"
     return f"{taken} weights are taken: {beside}{several}{remedy}"
 
 

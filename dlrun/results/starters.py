@@ -119,9 +119,10 @@ def table_starter(path: str, data_dir: Path, target: str | None = None) -> Start
     ]
     findings = [f"{shown}: {facts.rows:,} rows, {len(table.columns):,} columns"]
     findings.append(f"target: {_short(name)}, {why}; {task}: {learnt}")
-    if text := next((each for each in table.columns if each != name and _are_texts(table.columns[each])), ""):
+    texts = [each for each in table.columns if each != name and _are_texts(table.columns[each])]
+    for text in texts[:1] if are_classes else ():
         fields = {"name": "text_table", "path": path, "text": text, "target": name}
-        written = f"dataset: {in_one_line(fields)}"
+        written = f"dataset: {in_one_line(fields)}, with architecture: embedding_bag"
         findings.append(f"{_short(text)} holds texts, which a model of texts can read: {written}")
     return Starter(_config(head, lines), tuple(findings))
 

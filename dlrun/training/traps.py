@@ -48,12 +48,29 @@ def refuse_idle_dropout(plan: Plan, loaded: Loaded) -> None:
     raise plan.config.refuse([plan.config.mistake("architecture.dropout", what, fix)])
 
 
+def _no_median(plan: Plan) -> Iterator[str]:
+    """Yield a line if the output of a loss of quantiles that predicts is another one than the median."""
+    loss = plan.loss
+    if loss.quantiles is None or loss.outputs is None:
+        return
+    made_up = torch.randn(2, loss.outputs(plan.data), generator=torch.Generator().manual_seed(0))
+    outputs = loss.head(made_up) if loss.head else made_up
+    main = main_outputs(outputs)
+    levels = [level for level, own in loss.quantiles(outputs).items() if torch.equal(own, main)]
+    if levels and 0.5 not in levels:
+        what = (
+            f"the estimate is the quantile {levels[0]:g}, not the median: metrics judge it, predict shows it"
+        )
+        yield f"{what}; add 0.5 to loss.levels if that is not meant"
+
+
 def trap_warnings(plan: Plan, loaded: Loaded) -> Iterator[str]:
     """Yield what a new run should be told of its settings, each with the remedy."""
     size, there = plan.config.batch_size, len(loaded["train"])
     if isinstance(size, int) and size > there:
         each = "each epoch is one step; set batch_size: full if that is meant"
         yield f"batch_size {size:,} exceeds the {there:,} training examples: {each}"
+    yield from _no_median(plan)
     weights = plan.config.loss.options.get("class_weight")
     if weights == BALANCED and plan.recipe.sampling.is_balanced:
         both = "sampling draws each class as often, and loss.class_weight weighs the rare ones up again"

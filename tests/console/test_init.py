@@ -97,6 +97,17 @@ def test_every_line_that_chooses_has_a_comment(dlrun: Dlrun) -> None:
     assert [line for line in lines if line and "#" not in line] == ["  name: mlp"]
 
 
+def test_texts_are_found_and_the_model_that_is_named_reads_them(dlrun: Dlrun) -> None:
+    remarks = [
+        f"{('a warm and dry', 'a cold and wet')[n % 2]} house, number {n}, by the river" for n in range(60)
+    ]
+    path = write_csv("rooms.csv", {"remark": remarks, "good": [("yes", "no")[n % 2] for n in range(60)]})
+    [said] = [line for line in dlrun("init", path).out.splitlines() if "holds texts" in line]
+    dataset, architecture = said.partition(" can read: dataset: ")[2].split(", with architecture: ")
+    words = (f"dataset={dataset}", f"architecture={architecture}", "epochs=1")
+    assert dlrun("train", "rooms.yaml", *words).code == 0
+
+
 def test_the_columns_of_a_table_are_listed_with_their_kinds(dlrun: Dlrun) -> None:
     done = dlrun("init", houses())
     assert (done.code, done.err) == (0, "")
@@ -104,8 +115,6 @@ def test_the_columns_of_a_table_are_listed_with_their_kinds(dlrun: Dlrun) -> Non
         "houses.yaml",
         "houses.csv: 120 rows, 7 columns",
         "target: price, the last column; regression: its numbers are predicted",
-        "remark holds texts, which a model of texts can read: "
-        "dataset: {name: text_table, path: houses.csv, text: remark, target: price}",
         "try: dlrun train houses.yaml",
     ]
     said = columns_in(Path("houses.yaml").read_text())

@@ -264,3 +264,21 @@ def test_a_dropout_by_a_function_is_seen_in_the_outputs(tmp_path: Path) -> None:
             continue
         with pytest.raises(ConfigError, match="set dropout: 0"):
             try_on(plan, plan.load())
+
+
+@pytest.mark.parametrize(
+    ("loss", "level"),
+    [
+        ({"name": "quantile", "levels": [0.05, 0.95]}, "0.95"),
+        ({"name": "quantile", "levels": [0.9, 0.1]}, "0.9"),
+        ({"name": "quantile", "levels": [0.9]}, "0.9"),
+        ("quantile", None),
+        ({"name": "quantile", "levels": [0.5]}, None),
+        ("gaussian_nll", None),
+    ],
+)
+def test_an_estimate_that_is_no_median_is_said(loss: Any, level: str | None, tmp_path: Path) -> None:
+    plan = planned(own_parts(tmp_path), dataset="line", loss=loss, metrics=["mae"])
+    said = [text for text in trap_warnings(plan, plan.load()) if "the estimate is" in text]
+    assert len(said) == (level is not None)
+    assert level is None or said[0].startswith(f"the estimate is the quantile {level}, not the median")
