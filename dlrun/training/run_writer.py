@@ -315,7 +315,12 @@ class RunWriter:
         """Write summary.json for the current state, and return its content."""
         final, best = row_of(self._figures), self._best_figures()
         own = {"pictures": self._pictures, "within": self._within()} | more
-        return self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
+        if status not in (*DONE, "diverged"):
+            self.run.mark_unfinished()
+        summary = self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
+        if status in (*DONE, "diverged"):
+            self.run.unfinished.unlink(missing_ok=True)
+        return summary
 
     def _within(self) -> dict[str, int] | None:
         """The epoch that was begun, its steps so far, and those that a resume does not train again."""

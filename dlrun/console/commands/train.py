@@ -74,6 +74,14 @@ def train(
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
     max_time: MaxTime = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume",
+            help="Go on with the latest run of this name, if there is one; the same command then trains, "
+            "goes on, or finds that all is done.",
+        ),
+    ] = False,
     quick: Annotated[
         bool,
         typer.Option(
@@ -102,9 +110,11 @@ def train(
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
-    if quick and (stop_after is not None or redraw):
+    if quick and (stop_after is not None or redraw or or_resume):
         raise UserError(
-            "--quick is a run of its own", where="command line", fix="leave --stop-after and --redraw out"
+            "--quick is a run of its own",
+            where="command line",
+            fix="leave --stop-after, --redraw and --or-resume out",
         )
     if folds is not None:
         from dlrun.sweeps.grid import settings_of_folds
@@ -114,8 +124,8 @@ def train(
             raise UserError(
                 "--quick tries one run, and --folds trains several", where="command line", fix=fix
             )
-        if stop_after is not None or redraw:
-            what = "--stop-after and --redraw are for one run, and --folds trains several"
+        if stop_after is not None or redraw or or_resume:
+            what = "--stop-after, --redraw and --or-resume are for one run, and --folds trains several"
             raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
         settings = settings_of_folds(path, words, folds, own_parts, check=check)
         _warn_of_sweep(path, quiet=quiet)
@@ -125,7 +135,7 @@ def train(
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
-    from dlrun.run_folders.locating import create_run
+    from dlrun.run_folders.locating import create_only_run, create_run, run_called
     from dlrun.training.experiment import train_run
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
@@ -140,9 +150,14 @@ def train(
         _try_quickly(checked, own_parts, data_dir, quiet=quiet)
         return
     plan = make_plan(checked, own_parts, data_dir)
+    if or_resume and (latest := run_called(runs_dir, checked.name)) and latest.config.exists():
+        view = _view(quiet, latest)
+        outcome = train_run(plan, latest, view, stop_after=stop_after, redraw=redraw, progress=progress)
+        _conclude(plan, outcome, quiet)
     loaded = plan.load(progress=progress)  # let this fail before a run folder exists
     try_on(plan, loaded, progress)
-    run = create_run(runs_dir, checked.name, dump_config(plan.config))
+    create = create_only_run if or_resume else create_run
+    run = create(runs_dir, checked.name, dump_config(plan.config))
     _warn_of_sweep(path, quiet=quiet)
     warn_of_notes([] if quiet else [checked])
     view = _view(quiet, run)
