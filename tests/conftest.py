@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -33,6 +34,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Tests whose counts are added up, such as the faults, run in one process."""
     if "faults" in config.option.markexpr:
         config.option.numprocesses, config.option.dist = 0, "no"
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of the search for garbage what stays until the end: thousands of tests, and PyTorch."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,11 +8,12 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -296,6 +297,11 @@ def trained(plan: Plan, folder: Path, **options: Any) -> Run:
     run = started(plan, folder)
     train_run(plan, run, options.pop("view", HiddenTraining()), **options)
     return run
+
+
+def mostly_slow(every: Iterable[Any], *usual: Any) -> list[Any]:
+    """Parameters of a test, of which all but the `usual` ones are for the slow tests."""
+    return [pytest.param(one, marks=[] if one in usual else pytest.mark.slow) for one in every]
 
 
 def go_on(run: Run, changes: dict[str, Any], parts: Parts | None = None, **options: Any) -> Outcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from dlrun.data.example_weights import wide
 
 _TRIED = 256  # made-up outputs on which two rules are compared
 _LEAST = 1e-300  # probabilities below it have the same logarithm
@@ -19,15 +22,20 @@ class Decision:
 
     The class is that of the largest output; for two classes and a single logit, (…, 1), class 1 if it is
     above 0. It is never taken from probabilities, which rounding makes equal, unless the loss states
-    `probabilities` whose largest is at another class than the largest output.
+    `probabilities` whose largest is at another class than the largest output. With a `threshold` of two
+    classes it is class 1 if its probability is above that.
     """
 
     classes: int
     outputs: int
     probabilities: Callable[[Tensor], Tensor]  # (…, k) -> (…, classes)
+    threshold: float | None = None
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Figures (…, classes) whose largest is at the predicted class: metrics are given them."""
+        if self.threshold is not None:
+            above = self.log_odds(outputs) - log_odds_of(self.threshold)
+            return torch.stack([-above, above], -1)
         if self.is_by_probability:
             return self._logarithms(outputs)
         return torch.cat([torch.zeros_like(outputs), outputs], -1) if self.outputs == 1 else outputs
@@ -36,6 +44,11 @@ class Decision:
         """The logarithms (…, classes) of the probabilities, finite even where these are rounded to 0."""
         return outputs.log_softmax(-1) if self.probabilities is softmax else self._logarithms(outputs)
 
+    def log_odds(self, outputs: Tensor) -> Tensor:
+        """The log odds (…,) of class 1 of two, log p / (1 - p) of its probability p, in float64."""
+        of_class_0, of_class_1 = self.log_probabilities(wide(outputs)).unbind(-1)
+        return of_class_1 - of_class_0
+
     def decide(self, outputs: Tensor) -> Tensor:
         """The predicted classes (…,)."""
         return self.scores(outputs).argmax(-1)
@@ -43,14 +56,19 @@ class Decision:
     @property
     def are_scores(self) -> bool:
         """True if the outputs are the scores themselves."""
-        return self.outputs == self.classes and not self.is_by_probability
+        return self.outputs == self.classes and self.threshold is None and not self.is_by_probability
 
     def decide_together(self, outputs: Tensor) -> Tensor:
         """The classes (…,) that copies predict together, from their outputs (copies, …, k).
 
-        It is the class with the largest mean probability; of equal ones, that of most copies.
+        It is the class with the largest mean probability; of equal ones, that of most copies. With a
+        threshold it is class 1 if its mean probability is above that.
         """
-        means, classes = self.probabilities(outputs).mean(0), self.decide(outputs)
+        classes = self.decide(outputs)
+        if self.threshold is not None:
+            shares = self.probabilities(wide(outputs))[..., 1].mean(0)
+            return classes[0] if len(outputs) == 1 else (shares > self.threshold).long()
+        means = self.probabilities(outputs).mean(0)
         votes = torch.nn.functional.one_hot(classes, self.classes).sum(0)
         return torch.where(means == means.amax(-1, keepdim=True), votes, -1).argmax(-1)
 
@@ -65,10 +83,22 @@ class Decision:
         of_chosen = shares.gather(-1, by_output.unsqueeze(-1)).squeeze(-1)
         return not bool((of_chosen == shares.amax(-1)).all())
 
+    @cached_property
+    def are_log_probabilities(self) -> bool:
+        """True if the outputs are the logarithms of the probabilities."""
+        if self.outputs != self.classes:
+            return False
+        made_up = torch.linspace(-3, 3, 4 * self.outputs).view(4, -1)
+        return torch.allclose(self.probabilities(made_up), made_up.exp())
+
     def _logarithms(self, outputs: Tensor) -> Tensor:
         # float64, so that as few probabilities as possible are rounded to the same number
-        wide = outputs if outputs.device.type == "mps" else outputs.double()
-        return self.probabilities(wide).clamp_min(_LEAST).log()
+        return self.probabilities(wide(outputs)).clamp_min(_LEAST).log()
+
+
+def log_odds_of(probability: float) -> float:
+    """The log odds of a probability between 0 and 1."""
+    return math.log(probability / (1 - probability))
 
 
 def two_sigmoids(outputs: Tensor) -> Tensor:

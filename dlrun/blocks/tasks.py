@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,7 @@ class LossPart:
     of_estimates: bool = False  # it says itself that the outputs estimate the targets; else it is tried
     head: Callable[[Tensor], Tree] | None = None  # (n, k) of a model -> the outputs that the loss takes
     guess: Callable[[Tensor], Tree] | None = None  # errors (n, d) of a guess -> outputs (d,) of such a model
+    quantiles: Callable[[Tree], Mapping[float, Tensor]] | None = None  # outputs -> (…, d) by their levels
     needs_own_unit: bool = False  # it takes no scaled targets
     label_smoothing: float = 0.0  # share of each target that is spread over all classes
     class_weights: ClassWeights | None = None
@@ -89,6 +90,10 @@ class Report:
         """Further sections of the report, as values that JSON can hold."""
         return {}
 
+    def warnings(self) -> list[str]:
+        """What of the report cannot be trusted, a line each."""
+        return []
+
 
 class Task:
     """The meaning of a model's outputs, for a dataset and a loss; a file of `dlrun/task/` makes one.
@@ -100,8 +105,9 @@ class Task:
     the token that follows, which no output before it may have seen. One that `is_evaluated_shuffled` has
     batches of a fixed random order, for a loss that compares the examples of a batch, and its guesses have
     metrics alone. If it `has_own_space`, outputs of one model are not compared with those of another.
-    `metrics` and `plots` are those that `dlrun eval` adds to the config's. If predictions are images,
-    `image_name` says what one is, such as mask.
+    Each of the `positives`, the second of two classes or the labels, may be predicted from another
+    probability than 1/2. `metrics` and `plots` are those that `dlrun eval` adds to the config's. If
+    predictions are images, `image_name` says what one is, such as mask.
     """
 
     decision: Decision | None = None
@@ -110,6 +116,7 @@ class Task:
     continues: bool = False
     is_evaluated_shuffled: bool = False
     has_own_space: bool = False
+    positives: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     plots: tuple[str, ...] = ()
     image_name: str = ""
@@ -169,6 +176,23 @@ class Task:
     def soften(self, targets: Tree) -> Tree:
         """Targets that augmentations may blend, such as shares of classes; soft ones stay as they are."""
         return targets
+
+    # ---------------------------------------------------------------- decisions by a threshold
+
+    def log_odds(self, outputs: Tensor) -> Tensor:
+        """The log odds (…, positives) of each, in float64, by outputs (…, k)."""
+        raise NotImplementedError
+
+    def applies(self, targets: Tensor) -> Tensor:
+        """The positives that are true of targets (n, …), as bool (n, positives)."""
+        raise NotImplementedError
+
+    def decided_by(self, thresholds: Mapping[str, float]) -> Self:
+        """The same task, which predicts each of the positives where its probability is above its threshold.
+
+        Without thresholds it decides as it did in training.
+        """
+        raise NotImplementedError
 
     # ---------------------------------------------------------------- loss and metrics
 

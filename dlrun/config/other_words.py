@@ -179,6 +179,10 @@ ANSWERS = {  # keys of other tools that are not another word for one key
         "dlrun train CONFIG --folds 5 trains a run for each fold",
     ),
     **dict.fromkeys(
+        ("tta", "test_time_augmentation"),
+        "dlrun eval RUN --tta flip, and predict, average over views of an image",
+    ),
+    **dict.fromkeys(
         ("off_epochs", "mixup_off_epoch", "close_mosaic"), "off_epochs is an option of each augmentation"
     ),
 }

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table, print_figures
-from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures
+from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures, said_thresholds
 from dlrun.console.streams import clean, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
@@ -30,15 +30,21 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         of_epoch = f"epochs {min(epochs)} to {max(epochs)}{chosen}"
     weights = f", {found['weights']} weights" if "weights" in found else ""
     calibrated = f", {said_temperatures(found['temperatures'])}" if "temperatures" in found else ""
-    about = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}, {_examples_of(found)}"
+    calibrated += f", {said_thresholds(found['thresholds'])}" if "thresholds" in found else ""
+    averaged = f", tta {found['tta']}" if "tta" in found else ""
+    model = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}{averaged}"
+    about = f"{model}, {_examples_of(found)}"
     print_line(about, console)
     if said := about_seen(found):
         print_line(said, console, "yellow")
     unseen = found.get("unseen") if found.get("seen") else None
     figures = ["loss", *found["metrics"]]
-    measured = {"mean ± sd" if len(per_seed) > 1 else "model": per_seed}
+    ours = "mean ± sd" if len(per_seed) > 1 else "model"
+    measured = {f"tta {found['tta']}" if "tta" in found else ours: per_seed}
     if unseen:
         measured[f"without them, {unseen['examples']:,}"] = unseen["per_seed"]
+    if "without_tta" in found:
+        measured["without tta"] = found["without_tta"]["per_seed"]
     print_figures(
         figures,
         {
@@ -82,6 +88,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         console.print(_targets_table(found["per_target"]))
         said = "above are means over all targets: where these differ in unit, their own figures count"
         print_line(said, console)
+    if "intervals" in found:
+        _print_intervals(found["intervals"], console)
     if "on" not in found:
         _print_recorded(console, found)
     print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
@@ -115,7 +123,7 @@ def about_seen(found: Mapping[str, Any]) -> str:
 
 
 def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
-    """Print the differences from what training recorded."""
+    """Print the differences from what training recorded, all of it without test-time augmentation."""
     if not found["same_data"]:
         print_line("warning: the data is not what the model was trained on", console, "yellow")
     recorded = found["recorded"]
@@ -123,7 +131,8 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
     if different:
         for figure, item in different.items():
             before, by = number(item["at_training"]), f"{item['difference']:.2g}"
-            text = f"{figure} was {before} at training: the figure measured now differs by {by}"
+            now = "without tta" if "tta" in found else "measured now"
+            text = f"{figure} was {before} at training: the figure {now} differs by {by}"
             print_line(text, console, "yellow")
     elif "temperatures" in found:
         print_line("calibrated probabilities: not compared with the figures recorded at training", console)
@@ -133,7 +142,37 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
         )
         print_line(said, console)
     else:
-        print_line(f"exactly as recorded at training: {', '.join(recorded)}", console)
+        plainly = "without tta " * ("tta" in found)
+        print_line(f"{plainly}exactly as recorded at training: {', '.join(recorded)}", console)
+    if "thresholds" in found and "temperatures" not in found:
+        said = "figures of decisions are by the threshold: not compared with those recorded at training"
+        print_line(said, console)
+
+
+def _print_intervals(found: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Print how many targets lie where quantiles promise it; of many targets the first."""
+    shown = list(found)[:_MOST_TARGETS]
+    between, below = plain_table(), plain_table()
+    for table, headings in (
+        (between, ("interval", "promised", "covered", "mean width")),
+        (below, ("quantile", "lie below it")),
+    ):
+        table.add_column("target")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for name in shown:
+        title = Text(clean(name[:60]))
+        for own in found[name]["between"]:
+            ends = " to ".join(f"{level:.3g}" for level in own["levels"])
+            shares = (f"{100 * own[key]:.1f} %" for key in ("promised", "covered"))
+            between.add_row(title, ends, *shares, number(own["mean_width"]))
+        for own in found[name]["below"]:
+            below.add_row(title, f"{own['level']:.3g}", f"{100 * own['share']:.1f} %")
+    for table in (between, below):
+        if table.row_count:
+            console.print(table)
+    if len(shown) < len(found):
+        print_line(f"intervals of the first {len(shown)} of {len(found):,} targets; --json has all", console)
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dlrun.console.layout import class_name
 from dlrun.errors import one_line, shortened
 
 
@@ -44,6 +45,20 @@ def said_temperatures(temperatures: Sequence[float]) -> str:
     """Temperatures in words: `temperature 1.53`, of several seeds `temperatures 1.48 to 1.57`."""
     low, high = f"{min(temperatures):.3g}", f"{max(temperatures):.3g}"
     return f"temperature {low}" if low == high else f"temperatures {low} to {high}"
+
+
+def said_thresholds(thresholds: Mapping[str, float]) -> str:
+    """Thresholds in words, such as `spam above a probability of 0.31`; of several labels their range."""
+    low, high = share(min(thresholds.values())), share(max(thresholds.values()))
+    if len(thresholds) == 1:
+        return f"{class_name(*thresholds)} above a probability of {low}"
+    bounds = f"a probability of {low}" if low == high else f"probabilities of {low} to {high}"
+    return f"{len(thresholds)} labels above {bounds}"
+
+
+def share(probability: float) -> str:
+    """A probability between 0 and 1 with three digits, or so many that it is not rounded to 1."""
+    return next(text for n in (3, 6, 17) if float(text := f"{probability:.{n}g}") < 1)
 
 
 def duration(seconds: float) -> str:

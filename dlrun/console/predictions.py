@@ -48,7 +48,10 @@ def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
         own = [cells.get(heading, "") for heading in headings]
         texts = [number(each) if isinstance(each, float) else cell_text(each) for each in own]
         if of_classes:
-            ranked = sorted(row.get("probabilities", {}).items(), key=lambda item: -item[1])[1:3]
+            # by a threshold the predicted class need not be the most probable one
+            predicted = {row.get("class"), *row.get("labels", ())}
+            others = [item for item in row.get("probabilities", {}).items() if item[0] not in predicted]
+            ranked = sorted(others, key=lambda item: -item[1])[:2]
             texts.append(", ".join(f"{name} {number(share)}" for name, share in ranked))
         if of_shares:
             ranked = sorted(row.get("shares", {}).items(), key=lambda item: -item[1])[:3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import torch
@@ -80,7 +80,7 @@ def outputs_for_class(trained: Trained, inputs: Tensor, said: int) -> Tensor:
     outputs = main_outputs(whole(trained.model.eval().copies[0](inputs)))
     if trained.decision.outputs == 1:
         return outputs[:, 0] if said else -outputs[:, 0]
-    return trained.decision.scores(outputs)[:, said]
+    return replace(trained.decision, threshold=None).scores(outputs)[:, said]
 
 
 def overlays(

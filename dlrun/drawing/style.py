@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import cycle
 from math import floor, log10
 from statistics import fmean
@@ -76,9 +76,18 @@ def headline(trained: Trained, what: str, *facts: str) -> str:
     name = trained.run.name if trained.run else trained.plan.config.name
     averaged = "averaged weights" if trained.weights_taken == "averaged" else ""
     calibrated = "calibrated" if trained.temperatures else ""
-    said = filter(None, (averaged, calibrated, *facts))
+    thresholds = _said_thresholds(trained.thresholds)
+    augmented = f"tta {trained.tta}" if trained.tta else ""
+    said = filter(None, (averaged, calibrated, thresholds, augmented, *facts))
     known = [shown(name, 30), shown(trained.plan.dataset_said, 32), *said]
     return f"{what}\n{' · '.join(known)}"
+
+
+def _said_thresholds(thresholds: Mapping[str, float]) -> str:
+    """Thresholds for a title, of the second of two classes `spam above 0.31`; "" if there are none."""
+    if len(thresholds) > 1:
+        return "a threshold for each label"
+    return "".join(f"{shown(name, 12)} above {own:.2g}" for name, own in thresholds.items())
 
 
 def over_seeds(trained: Trained) -> str:
@@ -208,11 +217,11 @@ class Predicted:
         return f"n = {len(self.targets):,}{', weighted' if self.weights is not None else ''}"
 
 
-def predicted(trained: Trained, split: str) -> Predicted:
-    """The predictions of a classifier on a split."""
+def predicted(trained: Trained, split: str, *, most_probable: bool = False) -> Predicted:
+    """The predictions of a classifier on a split, or the `most_probable` classes, whatever its threshold."""
     outputs, targets = trained.outputs(split)
-    classes = trained.decision.decide(outputs)
-    shares = trained.decision.probabilities(outputs)
+    decision = replace(trained.decision, threshold=None) if most_probable else trained.decision
+    classes, shares = decision.decide(outputs), decision.probabilities(outputs)
     sureness = shares.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
     return Predicted(classes, sureness, targets, trained.weights(split))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log, pi
+from statistics import NormalDist
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,3 +46,9 @@ def head(outputs: Tensor) -> dict[str, Tensor]:
     """The means and the standard deviations of outputs (n, 2 · d)."""
     mean, spread = outputs.chunk(2, -1)
     return {MAIN: mean, SPREAD: F.softplus(spread) + _LEAST}
+
+
+def quantiles(outputs: dict[str, Tensor]) -> dict[float, Tensor]:
+    """The quantiles (…, d) one and two deviations below and above the mean, by their levels."""
+    normal, (mean, deviation) = NormalDist(), (outputs[MAIN], outputs[SPREAD])
+    return {normal.cdf(away): mean + away * deviation for away in (-2, -1, 1, 2)}

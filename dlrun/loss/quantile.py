@@ -62,6 +62,12 @@ def head(outputs: Tensor, *, levels: Sequence[float]) -> Tensor | dict[str, Tens
     return dict(zip(_names(levels), outputs.chunk(len(levels), -1), strict=True))
 
 
+def quantiles(outputs: Tensor | dict[str, Tensor], *, levels: Sequence[float]) -> dict[float, Tensor]:
+    """The quantiles (…, d) by their levels."""
+    each = {MAIN: outputs} if isinstance(outputs, Tensor) else outputs
+    return {level: each[name] for level, name in zip(levels, _names(levels), strict=True)}
+
+
 def _names(levels: Sequence[float]) -> list[str]:
     """The names of the outputs: that of the level nearest to 0.5 is the one that predicts."""
     middle = min(levels, key=lambda level: abs(level - 0.5))

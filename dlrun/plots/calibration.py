@@ -46,7 +46,7 @@ def calibration(
         bins: Intervals of equal width that confidence is cut into.
     """
     chosen = trained.chosen(split)
-    found = predicted(trained, chosen)
+    found = predicted(trained, chosen, most_probable=True)
     counts, sure, right = binned(found, bins)
     error = mean_and_spread(calibration_error(counts, sure, right))
 
@@ -87,7 +87,8 @@ def calibration(
     below.spines["left"].set_visible(False)
     below.set_ylabel("examples" if found.weights is None else "weight", fontsize=TEXT)
     below.margins(y=0.25)
-    below.set_xlabel("confidence: the probability of the class predicted", fontsize=TEXT)
+    which = "most probable class" if trained.thresholds else "class predicted"
+    below.set_xlabel(f"confidence: the probability of the {which}", fontsize=TEXT)
     what = f"Expected calibration error {error} ({chosen}, {found.said_count})"
     put_title(figure, headline(trained, what, trained.at_epoch(), over_seeds(trained)))
     return figure

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dlrun.config.keys import Choice
-from dlrun.errors import UserError
-from dlrun.system.files import write_atomically
-from dlrun.system.strict_json import finite
-from dlrun.training.calibration import calibration_file, divide, fitted_temperatures, identity_of
+from dlrun.errors import CheckpointRefused, UserError
+from dlrun.training.calibration import (
+    THRESHOLD,
+    calibration_of,
+    divide,
+    fitted_temperatures,
+    identity_of,
+    keep_calibration,
+    kept_calibration,
+)
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.loop import evaluate
 from dlrun.training.named_parts import metric
@@ -19,47 +27,78 @@ from dlrun.training.recipe import Row
 from dlrun.training.trained import Trained
 
 FIGURES = ("log_loss", "ece", "accuracy")
+DROPPED = "dropped"  # the entry of a report that has thresholds which are kept no more
+_CLOSE = 1e-6  # relative difference of temperatures that count as equal
 
 
 def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]:
     """Fit the temperatures on the validation split, keep them beside the checkpoint, and report.
 
     The report has the figures of each split but train before and after, a list over seeds. The model is
-    calibrated from then on. Raises UserError if it predicts no class, or has no validation split.
+    calibrated from then on. A threshold that was chosen at other temperatures is `dropped`. Raises UserError
+    if it predicts no class, or has no validation split.
     """
     plan = trained.plan
     if plan.task.decision is None or plan.data.places:
-        raise UserError(f"calibrate is for a model that predicts one class, not for {plan.data.task}")
-    if "valid" not in trained.loaded.splits:
-        what = "there is no validation split, on which a temperature could be fitted"
-        raise UserError(what, fix="train with one, such as dataset.valid_fraction=0.1")
+        what = f"calibrate is for a model that predicts one class, not for {plan.data.task}"
+        fix = "choose thresholds of its labels: --threshold f1" if plan.task.positives else ""
+        raise UserError(what, fix=fix)
+    refuse_without_validation(trained, "a temperature could be fitted")
     outputs, targets = trained.outputs("valid")
     temperatures = fitted_temperatures(outputs, targets, trained.decision, trained.weights("valid"))
-    splits = [name for name in ("valid", "test") if name in trained.loaded.splits]
-    before = {name: _figures(trained, name) for name in splits}
+    choices = {name: Choice(name, plan.parts.part("metrics", name).defaults) for name in FIGURES}
+    before = measured(trained, choices)
     divide(trained.model, temperatures)
-    after = {name: _figures(trained, name) for name in splits}
+    after = measured(trained, choices)
     report = {
+        **about(trained, saved, path),
+        "temperatures": temperatures,
+        "examples": {name: len(trained.loaded[name]) for name in before},
+        "figures": {name: {"before": before[name], "after": after[name]} for name in before},
+    }
+    chosen, dropped = dict[str, Any](), dict[str, Any]()
+    with suppress(CheckpointRefused):  # a damaged file is written anew
+        earlier, _ = calibration_of(saved, path, plan.task.positives)
+        if earlier.thresholds and _are_close(earlier.temperatures, temperatures):
+            chosen = {THRESHOLD: kept_calibration(path)[THRESHOLD]}
+        elif earlier.thresholds:
+            dropped = {DROPPED: kept_calibration(path)[THRESHOLD]}
+    keep_calibration(path, report | chosen)
+    return report | chosen | dropped
+
+
+def about(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]:
+    """The entries of a report that say which model it is of, without temperatures."""
+    return {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
         **identity_of(saved),
-        "temperatures": temperatures,
+        "temperatures": [],
         "seeds": trained.seeds,
-        "examples": {name: len(trained.loaded[name]) for name in splits},
-        "figures": {name: {"before": before[name], "after": after[name]} for name in splits},
     }
-    text = json.dumps(finite(report), indent=2, ensure_ascii=True, allow_nan=False)
-    write_atomically(calibration_file(path), lambda file: file.write(f"{text}\n".encode()))
-    return report
 
 
-def _figures(trained: Trained, split: str) -> Row:
-    """Log loss, ECE and accuracy of each seed on a split."""
+def refuse_without_validation(trained: Trained, what: str) -> None:
+    """Raise UserError if there is no validation split on which something could be done."""
+    if "valid" not in trained.loaded.splits:
+        fix = "train with one, such as dataset.valid_fraction=0.1"
+        raise UserError(f"there is no validation split, on which {what}", fix=fix)
+
+
+def measured(trained: Trained, choices: Mapping[str, Choice]) -> dict[str, Row]:
+    """Some metrics of each seed on every split but train: split -> name -> figures."""
     plan = trained.plan
-    metrics = {
-        name: metric(plan.parts, Choice(name, plan.parts.part("metrics", name).defaults), plan.task)
-        for name in FIGURES
-    }
+    metrics = {name: metric(plan.parts, choice, plan.task) for name, choice in choices.items()}
     recipe = replace(plan.recipe, metrics=metrics)
-    found = evaluate(trained.model, trained.loaded[split], recipe, trained.hardware)
-    return {name: found[name] for name in FIGURES}
+    found = {
+        name: evaluate(trained.model, trained.loaded[name], recipe, trained.hardware)
+        for name in ("valid", "test")
+        if name in trained.loaded.splits
+    }
+    return {split: {name: figures[name] for name in choices} for split, figures in found.items()}
+
+
+def _are_close(some: list[float], others: list[float]) -> bool:
+    return len(some) == len(others) and all(
+        math.isclose(*pair, rel_tol=_CLOSE) for pair in zip(some, others, strict=True)
+    )

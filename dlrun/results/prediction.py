@@ -30,11 +30,15 @@ from dlrun.results.continuation import Continuations, Sampling, continued
 from dlrun.results.mistaken_inputs import mistaken_input
 from dlrun.results.predicted_images import PredictedImages, new_files, written_images
 from dlrun.system.file_names import meant_file
-from dlrun.training.calibration import divide, temperatures_of
+from dlrun.training.calibration import Calibration, calibration_of, divide
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import WhichWeights
+from dlrun.training.copies import Copies
+from dlrun.training.hardware import Hardware
 from dlrun.training.opening import open_model, open_plan
 from dlrun.training.plan import Plan
+from dlrun.training.test_time_augmentation import View, Views, averaged_over, views_of
+from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import outputs_for
 
 PROBLEM = "problem"  # the entry of a row without a prediction
@@ -94,10 +98,10 @@ class PredictedPieces:
         epoch: int,
         digest: str,
         pieces: Iterator[Predictions],
-        temperatures: Sequence[float] = (),
+        calibration: Calibration,
     ) -> None:
         self.plan, self.epoch, self.digest, self._pieces = plan, epoch, digest, pieces
-        self.temperatures = list(temperatures)  # by which outputs are divided, of each copy
+        self.calibration = calibration
 
     @property
     def unit(self) -> str:
@@ -142,6 +146,7 @@ def predict_files(
     *,
     with_columns: bool = False,
     weights: WhichWeights | None = None,
+    tta: Views | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> PredictedPieces | Continuations | PredictedImages:
     """Predict the inputs in some files with the model of a checkpoint; its training data is not needed.
@@ -151,9 +156,10 @@ def predict_files(
     Predictions that are images are written into the folder `out`, by default NAME-masks or
     NAME-reconstructions in the working directory. An input that cannot be predicted has a row with its
     problem. `with_columns` shows the cells of a table beside the predictions. `weights` are those to take of
-    a run that averaged them, by default the ones that its `monitor` chose. `warn` is told when memory
-    suffices for fewer inputs at once only. Raises CheckpointRefused as evaluation does, UserError for a file
-    or a text that the model cannot take, and for an image that would replace a file.
+    a run that averaged them, by default the ones that its `monitor` chose. Outputs are means over the views
+    `tta`. `warn` is told when memory suffices for fewer inputs at once only. Raises CheckpointRefused as
+    evaluation does, UserError for a file or a text that the model cannot take, for an image that would
+    replace a file, and for views that do not suit the model.
     """
     words = [f"device={device}"] if device else []
     plan, preprocessing, saved = open_plan(path, words, parts, data_dir, weights=weights)
@@ -161,6 +167,7 @@ def predict_files(
         raise UserError("--length, --temperature and --seed are for a model that continues texts")
     if out and not plan.task.image_name:
         raise UserError("--out is for a model whose predictions are images")
+    views = views_of(tta, plan) if tta else ()
     given = [meant for each in given for meant in _meant(plan.data, each)]
     far_images = FarImages(ranges_in(saved.data.get(IMAGE_RANGES)))
     read_each = partial(_read, plan, far_images, is_alone=len(given) == 1)
@@ -168,13 +175,13 @@ def predict_files(
         folder = out or Path(f"{name}-{plan.task.image_name}s")
         found = [list(read_each(each)) for each in given]
         plan.data.notes.extend(far_images.notes)
-        return _predicted_images(plan, preprocessing, saved, path, given, found, folder, warn)
+        return _predicted_images(plan, preprocessing, saved, path, given, found, folder, views, warn)
     pieces = (piece for each in given for piece in read_each(each))
     first = next(pieces, None)  # a file that cannot be read is said before anything is printed
     if first is None:
         raise UserError(f"there is no input in {', '.join(map(in_full, given))}")
     hardware, epoch = replace(plan.hardware(), warn=warn), saved.state["epoch"]
-    model, size = open_model(plan, hardware, saved, path), plan.recipe.evaluation_batch
+    model, size = _opened(plan, hardware, saved, path, views), plan.recipe.evaluation_batch
     if plan.task.continues:
         read = [first, *pieces]
         prompts = [ids for piece in read for ids in single(piece.inputs)]
@@ -182,10 +189,12 @@ def predict_files(
         names = [name for piece in read for name in piece.names]
         return Continuations(plan, epoch, saved.digest, names, prompts, more)
 
-    temperatures, note = temperatures_of(saved, path)
+    calibration, note = calibration_of(saved, path, plan.task.positives)
     plan.data.notes.extend([note] * bool(note))
-    if temperatures:
-        divide(model, temperatures)
+    if calibration.temperatures:
+        divide(model, calibration.temperatures)
+    if calibration.thresholds:
+        plan = decided_by(plan, calibration.thresholds)
 
     def predicted() -> Iterator[Predictions]:
         for piece in chain([first], pieces):
@@ -202,7 +211,7 @@ def predict_files(
             yield Predictions(plan, epoch, saved.digest, piece.names, outputs, refused, columns, far, further)
         plan.data.notes.extend(far_images.notes)
 
-    return PredictedPieces(plan, epoch, saved.digest, predicted(), temperatures)
+    return PredictedPieces(plan, epoch, saved.digest, predicted(), calibration)
 
 
 def _predicted_images(
@@ -213,6 +222,7 @@ def _predicted_images(
     given: Sequence[str | Path],
     read: Sequence[Sequence[NewInputs]],
     out: Path,
+    views: Sequence[View],
     warn: Callable[[str], None],
 ) -> PredictedImages:
     """The images predicted for what was `read` of files, written into a folder that may hold none of them."""
@@ -223,7 +233,7 @@ def _predicted_images(
     files = new_files(out, [(Path(each), own) for each, own in zip(given, names, strict=True)])
     hardware = replace(plan.hardware(), warn=warn)
     every = [piece for pieces in read for piece in pieces]
-    model = open_model(plan, hardware, saved, path)
+    model = _opened(plan, hardware, saved, path, views)
     found: list[dict[str, Any]] = []
     if files:
         there = [piece.inputs for piece in every if len(first_of(piece.inputs))]
@@ -233,6 +243,12 @@ def _predicted_images(
     rest = iter(found)
     rows = [row for piece in every for row in with_problems(piece.names, rest, piece.refused, {})]
     return PredictedImages(plan, saved.state["epoch"], saved.digest, rows)
+
+
+def _opened(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path, views: Sequence[View]) -> Copies:
+    """The model of a checkpoint, averaged over views if there are any."""
+    model = open_model(plan, hardware, saved, path)
+    return averaged_over(views, model, plan) if views else model
 
 
 def _meant(data: Data, given: str | Path) -> Sequence[str | Path]:

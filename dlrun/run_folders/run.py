@@ -11,7 +11,7 @@ runs/spiral_relu-001/
     weights/*.pt           the model at a few dozen epochs, for plots that show how it changed
     summary.json           status, final and best figures, time, versions, data
     log.txt                messages, warnings and tracebacks while it ran
-    eval/<split>.json      written by `dlrun eval`
+    eval/<split>.json      written by `dlrun eval`, with --tta as <split>_tta_<views>.json
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class Classification(Task):
         super().__init__(data, loss)
         self.classes = data.classes
         self.decision = decision_of(loss, self.outputs, len(data.classes))
+        self.positives = data.classes[1:] if len(data.classes) == 2 else ()
 
     def usual_outputs(self) -> int:
         return len(self.data.classes)
@@ -57,6 +59,18 @@ class Classification(Task):
         return wrong_shape(targets, (), "a class number for each example is (n)") or wrong_classes(
             targets, len(self.classes)
         )
+
+    def log_odds(self, outputs: Tensor) -> Tensor:
+        return self.decision.log_odds(outputs).unsqueeze(-1)
+
+    def applies(self, targets: Tensor) -> Tensor:
+        return targets.unsqueeze(1) == 1
+
+    def decided_by(self, thresholds: Mapping[str, float]) -> Self:
+        threshold = thresholds[self.positives[0]] if thresholds else None
+        found = copy(self)
+        found.decision = replace(self.decision, threshold=threshold)
+        return found
 
     def metric(self, metric: Metric) -> Metric:
         """The metric of the scores that predict the class, so that all metrics judge one prediction."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn.functional import logsigmoid
 from dlrun.blocks.class_reports import rates
 from dlrun.blocks.loss_trials import refuse_other_labels
 from dlrun.blocks.tasks import LossPart, Metric, Report, Task, guess_for_all, sees_main
-from dlrun.data.example_weights import weighted_mean
+from dlrun.data.example_weights import weighted_mean, wide
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_shape
 from dlrun.data.trees import Tree, main_outputs, single
@@ -29,16 +30,20 @@ def multilabel(data: Data, loss: LossPart) -> Multilabel:
 class Multilabel(Task):
     """The outputs (n, labels) are logits: a label is predicted where it is above 0, a probability of 1/2.
 
-    Metrics are given such logits (n, labels), or the probabilities of the labels, or their logarithms.
+    Metrics are given such logits (n, labels), or the probabilities of the labels, or their logarithms. Where
+    labels have thresholds, it is predicted where its probability is above that, and metrics are given what
+    its logit is above that of the threshold.
     """
 
     metrics = ("exact_match", "f1")
+    thresholds: Tensor | None = None  # (labels,), float64
 
     def __init__(self, data: Data, loss: LossPart) -> None:
         super().__init__(data, loss)
         self.labels = data.classes
         if not self.labels:
             raise UserError("Data states no classes, the names of the labels")
+        self.positives = self.labels
         refuse_other_labels(loss, len(self.labels))
 
     def needed_outputs(self) -> int:
@@ -65,9 +70,31 @@ class Multilabel(Task):
         """A label applies or not."""
         return 2
 
+    def log_odds(self, outputs: Tensor) -> Tensor:
+        return wide(outputs)
+
+    def applies(self, targets: Tensor) -> Tensor:
+        return targets > 0.5
+
+    def decided_by(self, thresholds: Mapping[str, float]) -> Self:
+        found, each = copy(self), [thresholds[name] for name in self.labels if thresholds]
+        found.thresholds = torch.tensor(each, dtype=torch.float64) if each else None
+        return found
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Figures (…, labels) that are above 0 where a label is predicted."""
+        if self.thresholds is None:
+            return outputs
+        odds = wide(outputs)
+        return odds - self.thresholds.logit().to(odds)
+
     def metric(self, metric: Metric) -> Metric:
-        changes = {"probabilities": torch.sigmoid, "log_probabilities": logsigmoid}
-        return sees_main(metric, changes.get(metric.sees))
+        changes: dict[str, Callable[[Tensor], Tensor]] = {
+            "outputs": self.scores,
+            "probabilities": torch.sigmoid,
+            "log_probabilities": logsigmoid,
+        }
+        return sees_main(metric, changes[metric.sees])
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the labels in training."""
@@ -75,12 +102,15 @@ class Multilabel(Task):
         return {"shares of the labels": guess_for_all(shares.logit(eps=1e-6), split)}
 
     def report(self, copies: int) -> Report:
-        return _Labels(self.labels, copies)
+        return _Labels(self.labels, self.scores, copies)
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The `labels` that are predicted, and the `probabilities` of all, as means over copies."""
         shares = outputs.sigmoid().mean(0)
-        predicted = [name for name, share in zip(self.labels, shares.tolist(), strict=True) if share > 0.5]
+        limits = torch.full_like(shares, 0.5) if self.thresholds is None else self.thresholds
+        # of several seeds the mean probability decides
+        applies = self.scores(outputs[0]) > 0 if len(outputs) == 1 else shares > limits.to(shares)
+        predicted = [name for name, own in zip(self.labels, applies.tolist(), strict=True) if own]
         return {"labels": predicted, "probabilities": dict(zip(self.labels, shares.tolist(), strict=True))}
 
     def truth(self, target: Tensor) -> dict[str, Any]:
@@ -99,14 +129,14 @@ class Multilabel(Task):
 class _Labels(Report):
     """The right and wrong predictions of each label, each example as often as its weight says."""
 
-    def __init__(self, labels: tuple[str, ...], copies: int) -> None:
-        self._labels = labels
+    def __init__(self, labels: tuple[str, ...], scores: Callable[[Tensor], Tensor], copies: int) -> None:
+        self._labels, self._scores = labels, scores
         self._counts = torch.zeros(copies, 3, len(labels), dtype=torch.float64)  # right, predicted, true
         self._examples = torch.zeros(len(labels), dtype=torch.long)
         self._are_weighted = False
 
     def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
-        predicted, true = main_outputs(outputs) > 0, single(targets) > 0.5
+        predicted, true = self._scores(main_outputs(outputs)) > 0, single(targets) > 0.5
         found = torch.stack([predicted & true, predicted, true], 1).cpu()  # (copies, 3, batch, labels)
         self._are_weighted = weights is not None
         each = torch.ones(1, 1) if weights is None else weights.cpu().double()

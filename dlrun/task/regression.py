@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlrun.blocks.coverage import Coverage
 from dlrun.blocks.estimates import are_estimates
 from dlrun.blocks.ranges import Ranges
 from dlrun.blocks.tasks import SPREAD, LossPart, Metric, Report, Task, guess_for_all, sees_main
@@ -93,10 +94,11 @@ class Regression(Task):
         return self.outputs == self.data.targets and are_estimates(self.loss, self.outputs, self.data.scaling)
 
     def report(self, copies: int) -> Report:
-        """The errors of each target, of several that outputs estimate."""
-        if self.data.targets == 1 or not self.are_estimates:
-            return Report()
-        return ErrorsOfTargets([self.data.target_name(number) for number in range(self.data.targets)])
+        """The errors of each target, if outputs estimate several, and the coverage of quantiles."""
+        names = [self.data.target_name(number) for number in range(self.data.targets)]
+        errors = ErrorsOfTargets(names) if len(names) > 1 and self.are_estimates else None
+        coverage = Coverage(names, self.loss.quantiles) if self.loss.quantiles else None
+        return Reports([report for report in (errors, coverage) if report])
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """Each target's prediction by its name; of several copies the mean, and of one target the `sd`."""
@@ -155,6 +157,23 @@ def _apart(targets: Sequence[str]) -> list[str]:
         names.append(name)
         others.add(name)
     return names
+
+
+class Reports(Report):
+    """Several reports as one."""
+
+    def __init__(self, each: Sequence[Report]) -> None:
+        self.each = each
+
+    def add(self, outputs: Tree, targets: Tree, weights: Tensor | None = None) -> None:
+        for report in self.each:
+            report.add(outputs, targets, weights)
+
+    def sections(self, seeds: list[int]) -> dict[str, Any]:
+        return {name: own for report in self.each for name, own in report.sections(seeds).items()}
+
+    def warnings(self) -> list[str]:
+        return [line for report in self.each for line in report.warnings()]
 
 
 class ErrorsOfTargets(Report):

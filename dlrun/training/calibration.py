@@ -1,10 +1,11 @@
-"""Temperature scaling of a trained classifier: fitted, kept beside its checkpoint, applied to its outputs."""
+"""The calibration of a trained model: temperatures are fitted, and with thresholds kept and applied."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from dlrun.data.example_weights import weighted_mean
 from dlrun.data.trees import MAIN, Tree
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.system.bounds import SUMMARY
-from dlrun.system.files import read_bounded
+from dlrun.system.files import read_bounded, write_atomically
+from dlrun.system.strict_json import finite
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import which_weights
 from dlrun.training.copies import Copies, Stacked
+from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import Trained
 
+THRESHOLD = "threshold"  # the entry of the file that has the thresholds
 _AGAIN = "dlrun calibrate fits them anew"
 
 
@@ -78,40 +82,69 @@ def _fitted(logits: Tensor, targets: Tensor, weights: Tensor | None) -> float:
 
 
 def calibration_file(path: Path) -> Path:
-    """The file beside a checkpoint that has its temperatures."""
+    """The file beside a checkpoint that has its temperatures and thresholds."""
     return path.with_suffix(".calibration.json")
 
 
 def identity_of(saved: Checkpoint) -> dict[str, Any]:
-    """The model that temperatures belong to: the checkpoint's SHA-256, and which of its weights."""
+    """The model that a calibration belongs to: the checkpoint's SHA-256, and which of its weights."""
     return {"sha256": saved.digest, "weights": which_weights(saved)}
 
 
-def temperatures_of(saved: Checkpoint, path: Path) -> tuple[list[float], str]:
-    """The temperature of each copy that is kept beside a checkpoint, [] if there is none.
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of each copy, and the thresholds of a task's positives; empty where there are none."""
+
+    temperatures: list[float] = field(default_factory=list)
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+
+def calibration_of(saved: Checkpoint, path: Path, positives: Sequence[str]) -> tuple[Calibration, str]:
+    """The temperatures and thresholds that are kept beside a checkpoint; without a file there are none.
 
     If those there belong to other weights, they are not taken, and a note says so. Raises CheckpointRefused
-    for a damaged file.
+    for a damaged file, and for one without a threshold for each of the `positives`.
     """
     file = calibration_file(path)
     try:
-        kept = json.loads(read_bounded(file, SUMMARY))
-        temperatures = kept["temperatures"]
-        if not all(type(each) is float and 0 < each < math.inf for each in temperatures):
+        kept = kept_calibration(path)
+        found = Calibration(kept["temperatures"], kept.get(THRESHOLD, {}).get("above", {}))
+        if not all(type(each) is float and 0 < each < math.inf for each in found.temperatures):
             raise TypeError("temperatures")
+        if not all(type(each) is float and 0 < each < 1 for each in found.thresholds.values()):
+            raise TypeError("thresholds")
         own = {key: kept[key] for key in identity_of(saved)}
-    except (FileNotFoundError, NotADirectoryError):
-        return [], ""
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except FileNotFoundError:
+        return Calibration(), ""
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         what = "the temperatures beside the checkpoint cannot be read"
         raise CheckpointRefused(what, where=str(file), fix=f"delete the file; {_AGAIN}") from None
-    if own != identity_of(saved) or len(temperatures) != len(saved.state["model"]):
+    copies = {len(found.temperatures), len(saved.state["model"])} - {0}
+    if own != identity_of(saved) or len(copies) > 1:
         whose = f"its {kept['weights']} weights" if own["sha256"] == saved.digest else "another checkpoint"
         return (
-            [],
+            Calibration(),
             f"probabilities are not calibrated: the temperatures in {file.name} are of {whose}; {_AGAIN}",
         )
-    return temperatures, ""
+    if found.thresholds and {*found.thresholds} != {*positives}:
+        what = "the thresholds beside the checkpoint are not of its classes"
+        raise CheckpointRefused(what, where=str(file), fix=f"delete the file; {_AGAIN}")
+    return found, ""
+
+
+def kept_calibration(path: Path) -> dict[str, Any]:
+    """The content of the file beside a checkpoint. Raises FileNotFoundError if there is none."""
+    try:
+        found: dict[str, Any] = json.loads(read_bounded(calibration_file(path), SUMMARY))
+    except NotADirectoryError as error:
+        raise FileNotFoundError from error
+    return found
+
+
+def keep_calibration(path: Path, content: dict[str, Any]) -> None:
+    """Write the file beside a checkpoint."""
+    text = json.dumps(finite(content), indent=2, ensure_ascii=True, allow_nan=False)
+    write_atomically(calibration_file(path), lambda file: file.write(f"{text}\n".encode()))
 
 
 class Divided:
@@ -136,10 +169,11 @@ def divide(model: Copies, temperatures: list[float]) -> None:
 
 
 def take_calibration(trained: Trained, saved: Checkpoint, path: Path) -> Trained:
-    """The same model with the temperatures that are kept beside its checkpoint, if it was calibrated."""
-    temperatures, note = temperatures_of(saved, path)
+    """The same model with the temperatures and thresholds that are kept beside its checkpoint."""
+    found, note = calibration_of(saved, path, trained.plan.task.positives)
     if note:
         trained.data.notes.append(note)
-    if temperatures:
-        divide(trained.model, temperatures)
-    return replace(trained, temperatures=temperatures)
+    if found.temperatures:
+        divide(trained.model, found.temperatures)
+    plan = decided_by(trained.plan, found.thresholds) if found.thresholds else trained.plan
+    return replace(trained, plan=plan, temperatures=found.temperatures, thresholds=found.thresholds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from inspect import signature
 from pathlib import Path
@@ -36,16 +36,22 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     Besides the loss and the metrics it has what the task adds (`Task.report`), for a classification accuracy,
     the mean predictive entropy in bits, precision, recall and F1 of each class, and the confusion matrix.
     `seen` is the number of its examples that were trained on, None if that is not known, and `unseen` has the
-    figures without them. Of other data (`Trained.given`) the split is None, and `on` names the file.
+    figures without them. Of other data (`Trained.given`) the split is None, and `on` names the file. With
+    test-time augmentation `without_tta` has the figures without it, which are those that training recorded.
     """
     plan, seeds = trained.plan, trained.seeds
-    figures, of_task = _measured(trained, trained.loaded[split])
+    plainly, of_task = _measured(trained.without_tta or trained, trained.loaded[split])
+    figures, of_task = _measured(trained, trained.loaded[split]) if trained.tta else (plainly, of_task)
     column = "trainset" if split == "train" else split  # train_* are running means of an epoch
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
-    # Those of training had no temperatures.
-    compared = [] if trained.temperatures else figures
-    recorded = {figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds)) for figure in compared}
+    # Those of training had no temperatures, and no thresholds.
+    compared = [] if trained.temperatures else plainly
+    recorded = {
+        figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds))
+        for figure in compared
+        if figure not in _of_thresholds(trained)
+    }
     return {
         "run": trained.run.name if trained.run else None,
         "checkpoint": str(path),
@@ -58,22 +64,35 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         ),
         **({"weights": taken} if (taken := trained.weights_taken) else {}),
         **({"temperatures": trained.temperatures} if trained.temperatures else {}),
+        **({"tta": trained.tta} if trained.tta else {}),
+        **({"thresholds": trained.thresholds} if trained.thresholds else {}),
         "split": None if trained.given else split,
         **({"on": trained.source} if trained.given else {}),
         **_summarised(figures, seeds, trained.loaded[split]),
+        **({"without_tta": _means_and_seeds(plainly, seeds)} if trained.tta else {}),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
-        "warnings": _warnings(trained, split, figures, baselines),
+        "warnings": [
+            *_warnings(trained, split, plainly, baselines),
+            *_harm_of_views(trained, figures, plainly),
+            *of_task.warnings(),
+        ],
         **({"no_baselines": trained.no_baselines} if trained.given else {}),
         **plan.loss_of_batches,
         "recorded": {
-            figure: {"at_training": fmean(values), "difference": _difference(values, figures[figure])}
+            figure: {"at_training": fmean(values), "difference": _difference(values, plainly[figure])}
             for figure, values in recorded.items()
             if values
         },
         "foreign": how_foreign(trained.run, path, saved, plan.parts) if trained.run else "",
         "same_data": trained.loaded.fingerprint == saved.data.get("fingerprint"),
     } | of_task.sections(seeds)
+
+
+def _of_thresholds(trained: Trained) -> set[str]:
+    """The metrics that judge the decisions by thresholds, if the model has some."""
+    metrics = reported_recipe(trained.plan).metrics if trained.thresholds else {}
+    return {name for name, metric in metrics.items() if metric.sees == "outputs"}
 
 
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
@@ -99,6 +118,13 @@ def _summarised(figures: Row, seeds: Sequence[int], split: Split) -> dict[str, A
     return {
         "examples": len(split),
         **({} if split.weights is None else {"weight": float(wide(split.weights).sum())}),
+        **_means_and_seeds(figures, seeds),
+    }
+
+
+def _means_and_seeds(figures: Row, seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures as means over seeds, and those of each seed."""
+    return {
         "loss": fmean(figures["loss"]),
         "metrics": {figure: fmean(values) for figure, values in figures.items() if figure != "loss"},
         "per_seed": {
@@ -131,19 +157,36 @@ def _of_unseen(trained: Trained, split: str, figures: Row) -> dict[str, Any]:
 def _warnings(
     trained: Trained, split: str, figures: Row, baselines: dict[str, dict[str, float]]
 ) -> list[str]:
-    """A line on the worst figure that is worse than that of a guess without a model, with remedies."""
+    """A line on the worst figure that is worse than that of a guess without a model, and other remarks.
+
+    A threshold that is best for one metric makes others worse, so that those of decisions are not compared.
+    """
     plan, rows = trained.plan, dict[str, list[Any]]()
+    optimistic = "the threshold was chosen on these examples: figures of decisions are optimistic"
     with suppress(UserError):  # a damaged metrics.csv
         rows = trained.rows
-    means = {figure: fmean(values) for figure, values in figures.items()}
+    means = {
+        figure: fmean(values) for figure, values in figures.items() if figure not in _of_thresholds(trained)
+    }
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
     in_training = trained.baselines("train") if found and training else {}
     warnings = [said_worst(found, plan, training, rows, in_training)] if found else []
+    warnings += [optimistic] * bool(trained.thresholds and split == "valid")
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")
     return warnings
+
+
+def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:
+    """Yield a line if the loss is higher with test-time augmentation than without it, with the remedy."""
+    loss, usual = (fmean(row["loss"]) for row in (figures, plainly))
+    if loss > usual:
+        yield (
+            f"--tta {trained.tta} makes the loss worse, {loss:.4g} instead of {usual:.4g}: leave it out, or "
+            "if the views keep the meaning, train with them as augmentations"
+        )
 
 
 def _recorded(saved: Checkpoint, column: str, copies: int) -> list[float]:
@@ -158,6 +201,7 @@ def keep_report(trained: Trained, found: dict[str, Any], split: str, warn: Calla
     """Write a report, and the plots that the task adds to it, to the run folder."""
     assert trained.run is not None, "a bare checkpoint has no folder to write into"
     called = f"on_{_NOT_IN_NAMES.sub('_', Path(split).stem)[:_LONGEST_NAME]}" if trained.given else split
+    called += f"_tta_{trained.tta}" if trained.tta else ""
     trained.run.write_json(f"eval/{called}.json", found)
     parts, folder = trained.plan.parts, trained.run.folder / "eval"
     wanted = [

@@ -31,6 +31,7 @@ _TAKES = {
     "constant": "shares",
     "head": "outputs",
     "guess": "errors",
+    "quantiles": "outputs",
 }
 
 

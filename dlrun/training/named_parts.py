@@ -33,37 +33,42 @@ def part_named(parts: Parts, kind: str, choice: Choice) -> Callable[..., Any]:
 def metric(parts: Parts, choice: Choice, task: Task) -> Metric:
     """The metric that a config names, as the task gives it the outputs of a model.
 
+    One of a whole split with `weights=None` gets the weights (n,) of the examples, if they have any.
+    """
+    part, found = parts.part("metrics", choice.name), stated_metric(parts, choice, task.data)
+    seen = task.metric(found)
+    if not task.data.weighted:
+        return seen
+    if found.whole and part.takes[2:] == ("weights",) and (found.has_places or not task.data.places):
+
+        def with_weights(weights: Tensor) -> Measure:
+            return task.metric(replace(found, measure=partial(found.measure, weights=weights))).measure
+
+        seen = replace(seen, with_weights=with_weights)
+    return weighted_metric(seen, choice.name)
+
+
+def stated_metric(parts: Parts, choice: Choice, data: Data) -> Metric:
+    """The metric that a config names, of what it sees.
+
     Its file says what it sees by the name of its first parameter, and how it computes one figure by `finish`,
-    which is given those of its options that it takes. One with a third parameter `data` is given the Data,
-    and one of a whole split with `weights=None` the weights (n,) of the examples, if they have any.
+    which is given those of its options that it takes. One with a third parameter `data` is given the Data.
     """
     module, part = parts.module("metrics", choice.name), parts.part("metrics", choice.name)
     measure = part_named(parts, "metrics", choice)
-    has_places = part.constants.get("places") is True
     found = Metric(
-        partial(measure, data=task.data) if part.takes[2:] == ("data",) else measure,
+        partial(measure, data=data) if part.takes[2:] == ("data",) else measure,
         whole=part.constants.get("whole") is True,
         sees=part.takes[0] if part.takes[:1] in (("probabilities",), ("log_probabilities",)) else "outputs",
-        has_places=has_places,
+        has_places=part.constants.get("places") is True,
     )
     if hasattr(module, "finish"):
         if not callable(module.finish):
             raise UserError(f"finish of {choice.name} is {module.finish!r}, not a function")
         taken = signature(module.finish).parameters
         options = {name: value for name, value in choice.options.items() if name in taken}
-        found = replace(found, finish=partial(module.finish, **options))
-    else:
-        found = replace(found, has_finish=False)
-    seen = task.metric(found)
-    if not task.data.weighted:
-        return seen
-    if found.whole and part.takes[2:] == ("weights",) and (has_places or not task.data.places):
-
-        def with_weights(weights: Tensor) -> Measure:
-            return task.metric(replace(found, measure=partial(measure, weights=weights))).measure
-
-        seen = replace(seen, with_weights=with_weights)
-    return weighted_metric(seen, choice.name)
+        return replace(found, finish=partial(module.finish, **options))
+    return replace(found, has_finish=False)
 
 
 def augmentation(parts: Parts, choice: Choice, data: Data, task: Task | None) -> Augment:

@@ -24,6 +24,7 @@ from dlrun.training.copies import Copies, as_tensor
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import predictions
 from dlrun.training.plan import Plan
+from dlrun.training.thresholds import decided_by
 
 
 @dataclass
@@ -53,6 +54,9 @@ class Trained:
     source: str = ""  # and the file or folder of it
     weights_taken: WhichWeights | None = None  # by the model, if its run averaged weights
     temperatures: list[float] = field(default_factory=list)  # by which outputs are divided, of each copy
+    tta: str = ""  # the views over which outputs are averaged
+    without_tta: Trained | None = None  # the same without them
+    thresholds: dict[str, float] = field(default_factory=dict)  # of `Task.positives`; `plan` decides by them
     no_baselines: str = ""  # the reason why other data have none that learn from the training data
 
     @property
@@ -152,9 +156,12 @@ class Trained:
         return None if keys is None or self.trained_on is None else torch.isin(keys, self.trained_on)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
-        """The figures of the baselines on a split: baseline -> figure -> value."""
+        """The figures of the baselines on a split: baseline -> figure -> value.
+
+        They are decided as in training, whatever thresholds the model has.
+        """
         if split not in self.reached:
-            self.reached[split] = baselines_of(self.plan, self.loaded, split)
+            self.reached[split] = baselines_of(self._plan_of_training, self.loaded, split)
         return self.reached[split]
 
     def moments(self) -> Iterator[Trained]:
@@ -163,7 +170,14 @@ class Trained:
             saved = load_checkpoint(path)
             model = self.plan.model()
             load_weights(model, saved.state["model"], path)
-            yield replace(self, model=model, epoch=saved.state["epoch"], temperatures=[], _outputs={})
+            plan, epoch = self._plan_of_training, saved.state["epoch"]
+            as_trained = replace(self, plan=plan, temperatures=[], thresholds={}, tta="", without_tta=None)
+            yield replace(as_trained, model=model, epoch=epoch, _outputs={})
+
+    @property
+    def _plan_of_training(self) -> Plan:
+        """The plan without thresholds."""
+        return decided_by(self.plan, {}) if self.thresholds else self.plan
 
 
 @torch.no_grad()

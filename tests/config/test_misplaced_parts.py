@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import mostly_slow
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
@@ -71,9 +72,7 @@ def test_the_list_of_parts_warns_of_a_folder_that_holds_none(
     assert not dlrun("parts", "loss", "--parts", tmp_path / "mine" / "mine").err
 
 
-@pytest.mark.parametrize(
-    "kind", ["loss", "task", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plots", "metrics"))]
-)
+@pytest.mark.parametrize("kind", mostly_slow(["loss", "task", "plots", "metrics"], "loss", "task"))
 def test_a_broken_file_is_named_in_the_list_and_makes_no_other_unusable(
     kind: str, dlrun: Callable[..., Any], write: Write, tiny: Path, tmp_path: Path
 ) -> None:

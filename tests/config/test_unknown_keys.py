@@ -339,6 +339,7 @@ def test_a_number_that_names_nothing_is_not_advised_in_quotes(base: Path, word: 
         ("swa=true", "write average: swa"),
         ("max_steps=100", "set epochs: 1 and epoch_examples"),
         ("n_splits=5", "dlrun train CONFIG --folds 5"),
+        ("tta=flip", "dlrun eval RUN --tta flip, and predict, average over views of an image"),
         ("off_epochs=2", "off_epochs is an option of each augmentation"),
     ],
 )

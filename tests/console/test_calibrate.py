@@ -73,3 +73,50 @@ def test_a_picture_of_a_calibrated_model_says_so(
     assert dlrun("plot", "last", "confusion_matrix").code == 0
     before, after = titles
     assert "calibrated" not in before and " · calibrated · " in after
+
+
+def test_eval_and_predict_decide_by_the_threshold_and_say_so(table: Path, dlrun: Callable[..., Any]) -> None:
+    assert dlrun("train", table.parent / "small.yaml").code == 0
+    raw = json.loads(dlrun("eval", "last", "--split", "valid", "--json").out)
+    done = dlrun("calibrate", "last", "--threshold", "balanced_accuracy")
+    assert done.code == 0 and "test_balanced_accuracy" in done.out
+    assert "precision and recall are those of b; the validation figures" in done.out
+    assert "are optimistic, the test figures are not" in done.out
+    again = json.loads(dlrun("calibrate", "last", "--threshold", "balanced_accuracy", "--json").out)
+    threshold = again["threshold"]["above"]["b"]
+    words = f"b above a probability of {threshold:.3g}"
+    assert words in done.out and threshold != 0.5
+
+    found = json.loads(dlrun("eval", "last", "--split", "valid", "--json").out)
+    assert found["thresholds"] == {"b": threshold}
+    assert {*raw["recorded"]} - {*found["recorded"]} == {"accuracy"}
+    assert "threshold was chosen on these examples" in " ".join(found["warnings"])
+    said = dlrun("eval", "last").out
+    assert f", {words}, " in said and "figures of decisions are by the threshold" in said
+    assert "chosen on these examples" not in said
+    rows = dlrun("eval", "last", "--csv")
+    assert f"predicted: {words}" in rows.err and words not in rows.out
+
+    told = json.loads(dlrun("predict", "last", table, "--json").out)
+    assert told["thresholds"] == {"b": threshold}
+    for row in told["predictions"]:
+        assert (row["class"] == "b") is (row["probabilities"]["b"] > threshold)
+    shown = dlrun("predict", "last", table)
+    assert f"predicted: {words}" in shown.err
+    for line in shown.out.splitlines():
+        assert not {"a", "b"} & {*line.split()} or {"a", "b"} <= {*line.split()}, "class and the next one"
+
+    done = dlrun("calibrate", "last")
+    assert f"the threshold ({words}) was chosen at other temperatures, and is dropped" in done.out
+    assert "dlrun calibrate small-001 --threshold balanced_accuracy" in done.out
+    assert dlrun("calibrate", "last", "--threshold", "kappa").code == 0
+    assert "the threshold stays: b above" in dlrun("calibrate", "last").out
+    assert dlrun("calibrate", "last", "--remove", "--threshold", "f1").code == 2
+    assert dlrun("calibrate", "last", "--remove").code == 0
+    assert json.loads(dlrun("eval", "last", "--split", "valid", "--json").out) == raw
+
+
+def test_an_empty_name_of_a_metric_fits_no_temperature(table: Path, dlrun: Callable[..., Any]) -> None:
+    assert dlrun("train", table.parent / "small.yaml").code == 0
+    assert dlrun("calibrate", "last", "--threshold", "").code == 2
+    assert "was not calibrated" in dlrun("calibrate", "last", "--remove").err

@@ -59,6 +59,7 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         ("dlrun train tiny.yaml --device ", ["auto", "cpu", "cuda", "mps"]),
         ("dlrun train tiny.yaml --device c", ["cpu", "cuda"]),
         ("dlrun sweep tiny.yaml optimizer=lb", ["lbfgs"]),
+        ("dlrun eval last --tta f", ["flip", "flips"]),
         ("dlrun plot last confu", ["confusion_matrix"]),
         ("dlrun plot last decision_regions.m", ["decision_regions.margin="]),
         ("dlrun compare a --metric best.valid_acc", ["best.valid_accuracy"]),

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 import torch
 
-from dlrun.console.predictions import print_predictions_csv
+from dlrun.console.predictions import print_predictions, print_predictions_csv
 
 
 def printed(capsys: pytest.CaptureFixture[str], values: list[float]) -> list[str]:
@@ -29,3 +29,15 @@ def test_every_number_is_read_back_as_it_was(capsys: pytest.CaptureFixture[str])
     assert torch.equal(back, singles)
     doubles = [1 / 3, 1e300, float("inf"), -1 / 7e5]
     assert list(map(float, printed(capsys, doubles))) == doubles
+
+
+def test_the_classes_beside_a_prediction_are_the_most_probable_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By a threshold the most probable class need not be the predicted one."""
+    shares = {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}
+    rows = [{"input": "x", "class": "b", "probability": 0.3, "probabilities": shares}]
+    print_predictions(rows, "")
+    assert "a 0.5000, c 0.1500 " in capsys.readouterr().out
+    print_predictions([{"input": "x", "labels": ["a", "c"], "probabilities": shares}], "")
+    assert "b 0.3000, d 0.0500 " in capsys.readouterr().out

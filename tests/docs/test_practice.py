@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from dlrun.config.loading import load_config
 from dlrun.config.registry import COMMON, KINDS, Parts
 from dlrun.run_folders.listing import runs_in
 from dlrun.training.plan_making import make_plan
+from dlrun.training.test_time_augmentation import VIEWS
 from dlrun.training.weights_file import with_weights_found
 
 PAGE = page("docs/practice.md")
@@ -113,6 +115,22 @@ def test_the_commands_on_cross_validation_train_and_compare(dlrun: Callable[...,
     )
 
 
+def test_the_views_of_the_page_are_those_that_there_are() -> None:
+    section = PAGE.partition("## Average over views of an image\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*VIEWS]
+
+
+@pytest.mark.slow
+def test_mirror_images_help_where_turned_ones_do_harm(dlrun: Callable[..., Any]) -> None:
+    training, *evaluations = under("Average over views of an image")[0].splitlines()
+    assert dlrun(*shlex.split(training)[1:], "plots=[]", "threads=1", "seeds=[0]").code == 0
+    mirrored, turned = (json.loads(dlrun(*shlex.split(each)[1:], "--json").out) for each in evaluations)
+    usual = mirrored["without_tta"]["per_seed"]
+    assert all(own["accuracy"] > usual[seed]["accuracy"] for seed, own in mirrored["per_seed"].items())
+    assert all(own["accuracy"] < usual[seed]["accuracy"] for seed, own in turned["per_seed"].items())
+    assert "makes the loss worse" in turned["warnings"][-1] and mirrored["warnings"] == []
+
+
 def test_the_plots_of_its_commands_have_the_options_that_they_name() -> None:
     parts = Parts()
     commands = [
@@ -143,7 +161,8 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
-        commands = [f"dlrun {command}" for command in ("train", "data", "lr", "plot", "eval", "calibrate")]
+        names_of_commands = ("train", "data", "lr", "plot", "eval", "predict", "calibrate")
+        commands = [f"dlrun {command}" for command in names_of_commands]
         assert known or token.startswith((*commands, "--max-time ")), token
         assert all(kind in KEYS for kind in kinds) or token in FILES, token
         assert name not in KINDS or not value.isidentifier() or value in parts.names(name), token

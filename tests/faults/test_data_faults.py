@@ -546,6 +546,7 @@ FEW = ("colours, one clear",)
 
 
 @pytest.mark.row("T33")
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure its memory")
 def test_no_image_takes_more_memory_than_it_may(fault: Any, tmp_path: Path) -> None:
     for kind in fault.times(FEW, tuple(LARGEST)):

@@ -28,6 +28,7 @@ from small_runs import (
     differences,
     go_on,
     little_memory,
+    mostly_slow,
     own_parts,
     planned,
     trained,
@@ -484,7 +485,7 @@ def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
 
 @pytest.mark.row("T25")
 @pytest.mark.parametrize("optimizer", sorted(Parts().names("optimizer")))
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", mostly_slow(["float32", "float16"], "float32"))
 def test_what_a_run_saved_fits_it_whatever_its_optimizer(
     fault: Fault, tmp_path: Path, optimizer: str, precision: str
 ) -> None:
@@ -806,7 +807,21 @@ def test_pictures_of_hostile_class_names_are_drawn(
 @pytest.mark.row("T27")
 @pytest.mark.parametrize(
     "name",
-    ["[red]", "\x1b[31mred", r"$\bad$", "two\nlines", "y" * 250, "=cmd", "-rf", "[bold]", "\udcff", "a b"],
+    mostly_slow(
+        [
+            "[red]",
+            "\x1b[31mred",
+            r"$\bad$",
+            "two\nlines",
+            "y" * 250,
+            "=cmd",
+            "-rf",
+            "[bold]",
+            "\udcff",
+            "a b",
+        ],
+        *("[red]", "\x1b[31mred", r"$\bad$", "two\nlines", "\udcff"),
+    ),
 )
 def test_a_run_folder_of_a_hostile_name_is_shown_as_text(
     fault: Fault, run: Run, tmp_path: Path, runs_dir: Path, name: str, dlrun: Dlrun

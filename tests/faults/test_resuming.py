@@ -20,6 +20,7 @@ from small_runs import (
     child,
     differences,
     go_on,
+    mostly_slow,
     outcome,
     planned,
     saved_epoch,
@@ -80,14 +81,10 @@ def test_killed_at_every_step_a_run_ends_the_same(
 
 
 KINDS_OF_OPTIMIZERS = ("adam", "lbfgs", "muon", "sam")  # the others by default in test_experiment.py
-OPTIMIZERS = [
-    pytest.param(name, marks=[] if name in KINDS_OF_OPTIMIZERS else pytest.mark.slow)
-    for name in Parts().names("optimizer")
-]
 
 
 @pytest.mark.row("T15")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", mostly_slow(Parts().names("optimizer"), *KINDS_OF_OPTIMIZERS))
 def test_whatever_the_optimizer_and_schedule_a_run_that_was_killed_ends_the_same(
     fault: Any, tmp_path: Path, optimizer: str
 ) -> None:

@@ -113,7 +113,7 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
 def test_a_sweep_that_is_killed_and_resumed_ends_with_the_table_of_the_unbroken_one(
     tmp_path: Path, fault: Any
 ) -> None:
-    killed_and_resumed(tmp_path, fault, fault.times(2, 10))
+    killed_and_resumed(tmp_path, fault, fault.times(1, 10))
 
 
 def killed_and_resumed(folder: Path, fault: Any, times: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import contents, own_parts
+from small_runs import contents, mostly_slow, own_parts
 from small_sweeps import CONFIG, only_sweep
 
 from dlrun.run_folders.sweep_folder import find_sweep, sweeps_in, unbegun_sweeps
@@ -297,7 +297,7 @@ def test_a_sweep_has_all_its_runs_or_was_never_begun(
     assert [folder.name for folder in unbegun_sweeps(runs_dir)] == ["small-sweep-001"]
 
 
-@pytest.mark.parametrize("change", ["data", "code", "torch", "threads"])
+@pytest.mark.parametrize("change", mostly_slow(["data", "code", "torch", "threads"], "data", "code"))
 def test_a_run_of_other_data_code_or_threads_answers_nothing(
     change: str, dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, go_on, outcome, own_parts, planned, trained
+from small_runs import differences, go_on, mostly_slow, outcome, own_parts, planned, trained
 from typer.testing import CliRunner
 
 from dlrun.blocks.tasks import Metric
@@ -330,7 +330,10 @@ def test_a_part_of_any_kind_is_written_in_few_lines(name: str) -> None:
     assert len(PARTS[name].strip().splitlines()) <= 30
 
 
-@EVERY
+USUAL = ("a GRU of ids", "two inputs", "labels", "contrastive", "sharpness", "mixup", "plateau")
+
+
+@pytest.mark.parametrize("setting", mostly_slow(SETTINGS, *USUAL))
 def test_a_run_of_any_batch_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
     setting: str, parts: Parts, tmp_path: Path
 ) -> None:

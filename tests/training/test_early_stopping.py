@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import Listening, differences, go_on, of_seed, outcome, own_parts, planned, trained
+from small_runs import (
+    Listening,
+    differences,
+    go_on,
+    mostly_slow,
+    of_seed,
+    outcome,
+    own_parts,
+    planned,
+    trained,
+)
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.console.evaluation import print_evaluation
@@ -85,7 +95,10 @@ def best_weights(run: Run, seed: int) -> tuple[int, Any]:
     return saved.state["epochs"][index], saved.state["model"][index]
 
 
-@pytest.mark.parametrize("name", WAYS)
+USUAL = ("adam", "dropout", "one optimizer each", "a least gain", "a warm-up")
+
+
+@pytest.mark.parametrize("name", mostly_slow(WAYS, *USUAL))
 def test_each_seed_stops_and_is_best_as_it_would_alone(name: str, tmp_path: Path) -> None:
     together = trained(planned_in(tmp_path, **WAYS[name]), tmp_path)
     ends = []
@@ -103,7 +116,7 @@ def test_each_seed_stops_and_is_best_as_it_would_alone(name: str, tmp_path: Path
     assert summary_of(together)["epochs"] == max(ends)
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", mostly_slow(WAYS, *USUAL))
 def test_a_run_is_resumed_bit_for_bit_before_and_after_a_seed_has_stopped(name: str, tmp_path: Path) -> None:
     changes = STOPPING | WAYS[name]
     unbroken = trained(planned_in(tmp_path, **WAYS[name]), tmp_path)

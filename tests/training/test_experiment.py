@@ -28,6 +28,7 @@ from small_runs import (
     files_of,
     go_on,
     interrupting,
+    mostly_slow,
     of_seed,
     outcome,
     own_parts,
@@ -257,7 +258,10 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+USUAL = ("plain", "dropout and noise", "convolutions", "batch normalisation", "regression", "float16")
+
+
+@pytest.mark.parametrize("kind", mostly_slow(KINDS, *USUAL))
 def test_each_copy_trains_as_it_would_alone(tmp_path: Path, kind: str) -> None:
     changes = KINDS[kind] | {"evaluate_every": 2, "epochs": 4}
     parts = own_parts(tmp_path)

@@ -16,6 +16,7 @@ from small_runs import (
     differences,
     go_on,
     interrupting,
+    mostly_slow,
     of_seed,
     outcome,
     own_parts,
@@ -113,7 +114,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", mostly_slow(KINDS, "apart", "stacked"))
 def test_a_run_that_is_stopped_while_weights_are_frozen_or_later_is_the_unbroken_one(
     kind: str, tmp_path: Path, save_always: None
 ) -> None:

@@ -212,6 +212,15 @@ Weights = Annotated[
         help="The weights to take of a run with averaged ones (default: those its monitor chose).",
     ),
 ]
+Tta = Annotated[
+    Literal["flip", "flips", "d4"] | None,
+    typer.Option(
+        "--tta",
+        help="Average the outputs over views of each image (test-time augmentation). flip: it and its "
+        "mirror image; flips: also upside down; d4: also turned by quarters. With softmax that is the "
+        "geometric mean of probabilities, normalised. A view has to keep the meaning: no flip for digits.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object.")]
 MOST_NAMED = 5  # parts in a warning
 

@@ -28,8 +28,17 @@ from dlrun.console.commands.folders import DATA, RUNS
 def calibrate(
     run: RunOrCheckpoint,
     overrides: Overrides = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Choose the probability above which the second of two classes, or each label, is predicted: "
+            "the one with the best METRIC, such as f1, on the validation split.",
+        ),
+    ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Delete the temperatures: probabilities are as trained again.")
+        bool,
+        typer.Option("--remove", help="Delete temperatures and thresholds: the model is as trained again."),
     ] = False,
     checkpoint: WhichCheckpoint = "best",
     weights: Weights = None,
@@ -42,18 +51,22 @@ def calibrate(
 ) -> None:
     """Make the probabilities of a classifier honest: fit a temperature on its validation split.
 
-    Outputs are divided by it before softmax, so that no predicted class changes. It is kept beside the
-    checkpoint, in best.calibration.json, and eval, plot and predict use it and say so. A checkpoint that
-    changes, as by resume, has to be calibrated again.
+    Outputs are divided by it before softmax, so that no predicted class changes. --threshold chooses, beside
+    the temperature or without one, from which probability on a class is predicted, where 1/2 is not best.
+    Both are kept beside the checkpoint, in best.calibration.json, and eval, plot and predict use them and say
+    so. A checkpoint that changes, as by resume, has to be calibrated again.
     """
-    from dlrun.console.calibration import print_calibration
+    from dlrun.console.calibration import print_calibration, print_thresholds
     from dlrun.console.streams import say, say_json, warn
     from dlrun.errors import UserError
     from dlrun.results.calibration import calibrate as fit
+    from dlrun.results.thresholds import choose_thresholds
     from dlrun.system.strict_json import finite
-    from dlrun.training.calibration import calibration_file
+    from dlrun.training.calibration import calibration_file, take_calibration
     from dlrun.training.opening import open_checkpoint
 
+    if remove and threshold is not None:
+        raise UserError("--remove deletes thresholds, and --threshold chooses one", where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     if remove:
         file = calibration_file(path)
@@ -61,14 +74,21 @@ def calibrate(
             what = f"{path.name} was not calibrated: there is no {file.name}"
             raise UserError(what, where=str(path.parent))
         file.unlink()
-        say(f"{file} deleted: probabilities are as trained")
+        say(f"{file} deleted: probabilities and decisions are as trained")
         return
     words, progress = with_options(overrides, device=device), progress_unless(quiet=json)
     trained, saved = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn, weights)
+    if threshold is not None:
+        trained = take_calibration(trained, saved, path)
     for note in trained.data.notes:
         warn(note)
-    report = fit(trained, saved, path)
+    if threshold is None:
+        report = fit(trained, saved, path)
+    else:
+        report = choose_thresholds(trained, saved, path, threshold)
     if json:
         say_json(finite(report))
+    elif threshold is not None:
+        print_thresholds(report, calibration_file(path))
     else:
         print_calibration(report, calibration_file(path))

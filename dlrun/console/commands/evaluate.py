@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from dlrun.console.commands.arguments import (
     Plain,
     RunOrCheckpoint,
     RunsDir,
+    Tta,
     Weights,
     WhichCheckpoint,
     checkpoint_of,
@@ -54,6 +56,7 @@ def evaluate(
     ] = None,
     checkpoint: WhichCheckpoint = "best",
     weights: Weights = None,
+    tta: Tta = None,
     as_csv: Annotated[
         bool,
         typer.Option(
@@ -68,6 +71,7 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Evaluate a checkpoint, and compare the figures with those recorded at training."""
+    from dlrun.console.calibration import print_calibrated
     from dlrun.console.evaluation import about_seen, print_evaluation
     from dlrun.console.predictions import print_predictions_csv
     from dlrun.console.streams import say_json, warn
@@ -76,6 +80,7 @@ def evaluate(
     from dlrun.training.calibration import take_calibration
     from dlrun.training.evaluation import evaluate_run, keep_report
     from dlrun.training.opening import open_checkpoint, open_given
+    from dlrun.training.test_time_augmentation import take_views
 
     if as_csv and json:
         raise UserError("--csv and --json cannot both be given", where="command line")
@@ -90,6 +95,7 @@ def evaluate(
     else:
         trained, saved = open_checkpoint(path, found, words, own_parts, data_dir, progress, warn, weights)
     trained = take_calibration(trained, saved, path)
+    trained = take_views(trained, tta) if tta else trained
     chosen = trained.given or split or "test"
     for note in trained.data.notes:
         warn(note)
@@ -101,6 +107,7 @@ def evaluate(
     elif as_csv:
         if said := about_seen(report):
             warn(said)
+        print_calibrated(report)
         for _ in print_predictions_csv(judged_examples(trained, chosen), with_problems=False):
             pass
     else:
@@ -122,6 +129,7 @@ def predict(
     ],
     checkpoint: WhichCheckpoint = "best",
     weights: Weights = None,
+    tta: Tta = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Tokens by which a text is continued (default: 200).")
     ] = None,
@@ -165,7 +173,7 @@ def predict(
     A class for each pixel is written as a PNG file of class numbers with a palette, a reconstruction of an
     image as a PNG file.
     """
-    from dlrun.console.numbers import said_temperatures
+    from dlrun.console.calibration import print_calibrated
     from dlrun.console.predictions import print_predictions, print_predictions_csv
     from dlrun.console.streams import err, print_line, say_json, warn
     from dlrun.results.continuation import Sampling
@@ -190,6 +198,7 @@ def predict(
         name,
         with_columns=columns,
         weights=weights,
+        tta=tta,
         warn=warn,
     )
     rows: Iterable[Mapping[str, Any]]
@@ -207,10 +216,13 @@ def predict(
             problems, first = problems + 1, first or row[PROBLEM]
     for note in predicted.plan.data.notes:
         warn(note)
-    temperatures = predicted.temperatures if isinstance(predicted, PredictedPieces) else []
-    calibrated = {"temperatures": temperatures} if temperatures else {}
-    if temperatures and not json:
-        print_line(f"calibrated probabilities: {said_temperatures(temperatures)}", err())
+    calibrated: dict[str, Any] = {}
+    if isinstance(predicted, PredictedPieces):
+        calibrated = {name: own for name, own in asdict(predicted.calibration).items() if own}
+    if not json:
+        print_calibrated(calibrated)
+        if tta:
+            print_line(f"test-time augmentation {tta}: outputs are means over its views", err())
     if json:
         told = {
             "run": found.name if found else None,
@@ -218,6 +230,7 @@ def predict(
             "sha256": predicted.digest,
             "epoch": predicted.epoch,
             **calibrated,
+            **({"tta": tta} if tta else {}),
             "unit": predicted.plan.data.unit,
             "predictions": shown,
         }

@@ -16,7 +16,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun eval last --split test --csv",
     ),
     "calibrate": ("dlrun calibrate last", "dlrun calibrate last --remove"),
-    "predict": ("dlrun predict last photos/ more.png", "dlrun predict last new.csv --csv"),
+    "predict": (
+        "dlrun predict last photos/ more.png",
+        "dlrun predict last new.csv --csv",
+        "dlrun predict last --tta flip photos/",
+    ),
     "plot": ("dlrun plot last", "dlrun plot last decision_regions.split=test --out pictures"),
     "data": ("dlrun data temps", "dlrun data my.yaml dataset.path=table.csv"),
     "configs": ("dlrun configs",),

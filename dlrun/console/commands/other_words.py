@@ -37,14 +37,18 @@ OPTIONS = {
     "--resume": "dlrun resume RUN continues a run",
     "--cv": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--kfold": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
+    "--tta": "dlrun eval RUN --tta flip, and predict, average over views of an image",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
-OPTIONS_OF = {  # a command: its options by the words of other tools
+_AUGMENT: dict[str, tuple[str, ...]] = {"--tta flip": ("--augment", "--test-time-augmentation", "--flip")}
+OPTIONS_OF: dict[str, dict[str, tuple[str, ...]]] = {  # a command: its options by the words of other tools
     "lr": {
         "--from": ("--min-lr", "--start-lr", "--start", "--init-value"),
         "--to": ("--max-lr", "--end-lr", "--end", "--final-value"),
         "--steps": ("--num-training", "--num-it", "--num-iter", "--iterations"),
     },
+    "eval": _AUGMENT,
+    "predict": _AUGMENT,
 }
 _MOST_SEEN = 1000  # files
 _CONFIG = (
