@@ -59,12 +59,17 @@ def run_called(parent: Path, name: str) -> Run | None:
 
     One whose creation was killed has no config. Raises UserError if it is a link.
     """
-    numbers = _numbers(parent, name) if parent.is_dir() else []
-    if not numbers:
+    folder = latest_folder(parent, name)
+    if folder is None:
         return None
-    run = Run(parent / f"{name}-{max(numbers):03d}")
-    refuse_links(run)
-    return run
+    refuse_links(Run(folder))
+    return Run(folder)
+
+
+def latest_folder(parent: Path, name: str) -> Path | None:
+    """The folder parent/name-NNN with the highest number, None if there is none."""
+    numbers = _numbers(parent, name) if parent.is_dir() else []
+    return parent / f"{name}-{max(numbers):03d}" if numbers else None
 
 
 def _numbers(parent: Path, name: str) -> list[int]:

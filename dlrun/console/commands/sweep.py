@@ -106,6 +106,13 @@ def sweep(
             autocompletion=complete_sweep,
         ),
     ] = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume",
+            help="Go on with the latest sweep of this name, if there is one, which must have the same runs.",
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the sweep's folder.")] = False,
     json: Json = False,
@@ -130,7 +137,8 @@ def sweep(
     chosen_seeds = range(seeds) if seeds else None
     found, space, chosen = None, None, []
     if resume is not None:
-        if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
+        new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
+        if new or or_resume:
             allowed = "--jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
             fix = f"with it only {allowed} are allowed"
             raise UserError("--resume continues a sweep with its original settings", fix=fix)
@@ -168,6 +176,10 @@ def sweep(
             jobs_per_gpu=jobs_per_gpu,
         )
         answers = finished_in(runs_dir) if needed else []
+        if or_resume and not dry_run:
+            from dlrun.sweeps.earlier import earlier_sweep
+
+            found = earlier_sweep(prepared, runs_dir, own_parts)
         if dry_run:
             from dlrun.sweeps.estimate import estimate_time
 
@@ -176,7 +188,7 @@ def sweep(
             elif not quiet:
                 print_dry_run(prepared, estimate_time(prepared, answers))
             return
-        found = prepared.make(runs_dir, answers)
+        found = found or prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts)
     code = train_all(found, own_parts, data_dir, command, jobs=wanted, metric=metric, quiet=quiet, json=json)

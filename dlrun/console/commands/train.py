@@ -124,12 +124,18 @@ def train(
             raise UserError(
                 "--quick tries one run, and --folds trains several", where="command line", fix=fix
             )
-        if stop_after is not None or redraw or or_resume:
-            what = "--stop-after, --redraw and --or-resume are for one run, and --folds trains several"
+        if stop_after is not None or redraw:
+            what = "--stop-after and --redraw are for one run, and --folds trains several"
             raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
         settings = settings_of_folds(path, words, folds, own_parts, check=check)
         _warn_of_sweep(path, quiet=quiet)
-        found = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet).make(runs_dir)
+        prepared = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet)
+        earlier = None
+        if or_resume:
+            from dlrun.sweeps.earlier import earlier_sweep
+
+            earlier = earlier_sweep(prepared, runs_dir, own_parts)
+        found = earlier or prepared.make(runs_dir)
         command = found.resume_command(parts)
         raise SystemExit(train_all(found, own_parts, data_dir, command, quiet=quiet))
     checked = with_judged_claims(
