@@ -1,0 +1,98 @@
+"""World: the processes that train one run together, each on its part of every batch.
+
+They hold the same weights and make the same steps: only gradients, sums of figures and decisions travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dlrun.errors import Diverged
+
+
+@dataclass
+class World:
+    """The place of this process among those that train a run; alone it is the whole world.
+
+    Methods that exchange something have to be called by every process, in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
+
+    @property
+    def is_alone(self) -> bool:
+        return self.size == 1
+
+    def part(self, n: int) -> slice:
+        """This process's part of n examples of a batch; parts differ by one example at most."""
+        share, more = divmod(n, self.size)
+        start = self.rank * share + min(self.rank, more)
+        return slice(start, start + share + (self.rank < more))
+
+    def pieces(self, examples: int, size: int) -> Iterator[range]:
+        """Yield the examples of a split that this process evaluates, in pieces, dealt in turn."""
+        if self.is_alone:
+            yield range(examples)
+            return
+        for start in range(self.rank * size, examples, self.size * size):
+            yield range(start, min(start + size, examples))
+
+    def note(self, diverged: Diverged) -> None:
+        """Keep the error of a loss that is not finite until all processes know of it."""
+        self._diverged = self._diverged or diverged
+
+    @torch.no_grad()
+    def add_up(self, gradients: Sequence[Tensor], more: Tensor) -> Tensor:
+        """Add up the gradients of all processes in place; return the sum of `more` figures.
+
+        Raises Diverged in every process if one of them noted it.
+        """
+        if self.is_alone:
+            return more
+        flags = more.new_tensor([float(self._diverged is not None)])
+        for kind in {gradient.dtype: None for gradient in gradients} | {more.dtype: None}:
+            own = [gradient for gradient in gradients if gradient.dtype == kind]
+            rest = [flags, more] if kind == more.dtype else []
+            flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
+            dist.all_reduce(flat)
+            parts = flat.split([each.numel() for each in (*own, *rest)])
+            for gradient, summed in zip(own, parts, strict=False):
+                gradient.copy_(summed.view(gradient.shape))
+            if rest:
+                flags, more = parts[-2:]
+        if flags:
+            self.raise_noted()
+        return more
+
+    def raise_noted(self) -> None:
+        """Raise, in every process, the first error that one of them noted."""
+        for said in self.gathered(str(self._diverged) if self._diverged else ""):
+            if said:
+                raise Diverged(said)
+
+    def gathered(self, own: Any) -> list[Any]:
+        """The objects of all processes, in the order of their ranks."""
+        if self.is_alone:
+            return [own]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, own)
+        return found
+
+    def told(self, what: Any) -> Any:
+        """What the first process tells all others."""
+        if self.is_alone:
+            return what
+        said = [what]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
+
+ALONE = World()
