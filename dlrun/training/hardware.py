@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from typing import Any, Literal
@@ -70,7 +70,13 @@ class Hardware:
 
     def environment(self) -> dict[str, str]:
         """Everything about the machine that has to be equal for results to be equal bit for bit."""
-        return describe_machine(self.device) | versions() | {"threads": str(self.threads)}
+        several = {} if self.world.is_alone else {"processes": str(self.world.size)}
+        return describe_machine(self.device) | versions() | {"threads": str(self.threads)} | several
+
+    @property
+    def alone(self) -> Hardware:
+        """The same for what the first process does by itself, such as pictures."""
+        return replace(self, world=World())
 
     def prepare(self, model: Copies) -> Copies:
         """The model, compiled if the config says so; its parameters and their names stay the same."""

@@ -93,7 +93,7 @@ class RunWriter:
         self._summary = RunSummary(
             run, loaded, state.epoch, self._surroundings, self._baselines, self._weights
         )
-        self._drawer = RunPictures(run, loaded, hardware, self._baselines, self._warn_once)
+        self._drawer = RunPictures(run, loaded, hardware.alone, self._baselines, self._warn_once)
 
     def write_row(self, row: Row) -> bool:
         """Add one epoch's row; return whether it is the best yet. Raises Diverged if a loss is not finite."""
@@ -335,7 +335,7 @@ class RunWriter:
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
             if column.endswith("_loss") and not all(column in own for own in found):
-                row = measured(name, model, averaged, self.loaded, self.plan.recipe, self.hardware)
+                row = measured(name, model, averaged, self.loaded, self.plan.recipe, self.hardware.alone)
                 found = [of_copy(row, place) | own for place, own in enumerate(found)]
         ordered = (*self.plan.recipe.columns(), "lr", "seconds")
         return [{column: own[column] for column in ordered if column in own} for own in found]

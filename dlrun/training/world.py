@@ -26,6 +26,8 @@ class World:
     rank: int = 0
     size: int = 1
     _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
+    wants_to_stop: bool = False  # this process, such as after a signal
+    is_to_stop: bool = False  # all of them, from the last step on
 
     @property
     def is_alone(self) -> bool:
@@ -53,11 +55,11 @@ class World:
     def add_up(self, gradients: Sequence[Tensor], more: Tensor) -> Tensor:
         """Add up the gradients of all processes in place; return the sum of `more` figures.
 
-        Raises Diverged in every process if one of them noted it.
+        Raises Diverged in every process if one of them noted it. If one wants to stop, all are to.
         """
         if self.is_alone:
             return more
-        flags = more.new_tensor([float(self._diverged is not None)])
+        flags = more.new_tensor([float(self._diverged is not None), float(self.wants_to_stop)])
         for kind in {gradient.dtype: None for gradient in gradients} | {more.dtype: None}:
             own = [gradient for gradient in gradients if gradient.dtype == kind]
             rest = [flags, more] if kind == more.dtype else []
@@ -68,8 +70,10 @@ class World:
                 gradient.copy_(summed.view(gradient.shape))
             if rest:
                 flags, more = parts[-2:]
-        if flags:
+        diverged, stops = flags.tolist()
+        if diverged:
             self.raise_noted()
+        self.is_to_stop = stops > 0
         return more
 
     def raise_noted(self) -> None:

@@ -14,11 +14,16 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from small_runs import SMALL_CNN, child, own_parts, planned
+from small_runs import SMALL_CNN, child, differences, outcome, own_parts, planned, started, timeless
 
 from dlrun.config.registry import Parts
 from dlrun.errors import Diverged
+from dlrun.run_folders.locating import run_called
+from dlrun.run_folders.run import Run
+from dlrun.training.experiment import train_run
+from dlrun.training.following import follow
 from dlrun.training.loop import evaluate, fit
+from dlrun.training.views import HiddenTraining
 from dlrun.training.world import World
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -131,3 +136,55 @@ def test_a_loss_that_is_not_finite_for_one_of_them_stops_all_before_the_step(tmp
     assert [type(each) for each in found] == [Diverged, Diverged], found
     assert len({str(each) for each in found}) == 1
     assert "the loss of seed 0 is " in str(found[0])
+
+
+class WholeRun:
+    """A run of several processes in its folder, of which the first writes; the exit code or the error."""
+
+    def __init__(self, parts: str, changes: dict[str, Any], runs: str, **options: Any) -> None:
+        self.parts, self.changes, self.runs, self.options = parts, changes, runs, options
+
+    def __call__(self, world: World, folder: str) -> Any:
+        parts = Parts(Path(self.parts))
+        if world.rank:
+            follow(world, parts, Path("no-data"))
+            return 0
+        plan = planned(parts, **self.changes)
+        options = dict(self.options)
+        latest = run_called(Path(self.runs), "small") if options.pop("resume", False) else None
+        run = latest or started(plan, Path(self.runs))
+        return train_run(plan, run, HiddenTraining(), world=world, **options).exit_code
+
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "dropout": {"architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}, "average": "ema"},
+    "seeds that stop": {"seeds": [0, 3], "patience": 1, "epochs": 8, "optimizer": {"name": "sgd", "lr": 2.0}},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1}, "evaluate_every": 2},
+}
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+def test_a_run_of_two_is_resumed_bit_for_bit_by_two_and_nearly_by_one(setting: str, tmp_path: Path) -> None:
+    parts, changes = own_parts(tmp_path), {"epochs": 5, "precision": "float64"} | WHOLE[setting]
+
+    def whole(name: str, size: int, **options: Any) -> Run:
+        runs = tmp_path / name
+        act = WholeRun(str(parts.folder), changes, str(runs), **options)
+        found = together(size, tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}", act)
+        assert found == [0] * size, found
+        run = run_called(runs, "small")
+        assert run is not None
+        return run
+
+    unbroken = whole("unbroken", 2)
+    whole("resumed", 2, stop_after=2)
+    resumed = whole("resumed", 2, resume=True)
+    assert not differences(outcome(unbroken), outcome(resumed))
+    whole("alone", 2, stop_after=2)
+    alone = whole("alone", 1, resume=True)
+    rows, others = (timeless(run.rows()) for run in (unbroken, alone))
+    assert rows.keys() == others.keys()
+    for column, values in rows.items():
+        assert [each for each in values if each is not None] == pytest.approx(
+            [each for each in others[column] if each is not None], rel=1e-6
+        ), column
