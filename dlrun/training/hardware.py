@@ -28,6 +28,7 @@ from dlrun.training.loss_scales import LossScales
 from dlrun.training.micro_batches import WHOLE, Piece, shares_in_mean
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.pieces import Found, Pieces
+from dlrun.training.shared_norms import share_norms
 from dlrun.training.world import World
 
 # In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
@@ -79,7 +80,8 @@ class Hardware:
         return replace(self, world=World())
 
     def prepare(self, model: Copies) -> Copies:
-        """The model, compiled if the config says so; its parameters and their names stay the same."""
+        """The model of all processes, compiled if the config says so; its parameters and their names stay."""
+        share_norms(model, self.world)
         if self.compile:
             model.compile()
         return model
@@ -107,6 +109,9 @@ class Hardware:
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         if self.graph is not False:
+            if not self.world.is_alone:
+                self._no_graph("several processes exchange gradients in it")
+                return update
             if optimizers.takes_closure:
                 self._no_graph("the optimizer computes the loss as often as it wants")
                 return update

@@ -77,6 +77,7 @@ class MicroBatches:
             start = part.start
             for number, size in enumerate(sizes, 1):
                 here = slice(start, start + size) if size else slice(0, 1)  # of a part without examples
+                self._world.is_idle = size == 0
                 if self._dropout:
                     self._dropout.take(here)
                 own, of_own = (at(tree, (slice(None), here)) for tree in (inputs, targets))

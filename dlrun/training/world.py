@@ -5,15 +5,18 @@ They hold the same weights and make the same steps: only gradients, sums of figu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dlrun.errors import Diverged
+from dlrun.errors import Diverged, RunFailed
 
 
 @dataclass
@@ -28,6 +31,7 @@ class World:
     _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
     wants_to_stop: bool = False  # this process, such as after a signal
     is_to_stop: bool = False  # all of them, from the last step on
+    is_idle: bool = False  # in this step, whose batch has no example for this process
 
     @property
     def is_alone(self) -> bool:
@@ -64,7 +68,8 @@ class World:
             own = [gradient for gradient in gradients if gradient.dtype == kind]
             rest = [flags, more] if kind == more.dtype else []
             flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
-            dist.all_reduce(flat)
+            with _answered():
+                dist.all_reduce(flat)
             parts = flat.split([each.numel() for each in (*own, *rest)])
             for gradient, summed in zip(own, parts, strict=False):
                 gradient.copy_(summed.view(gradient.shape))
@@ -75,6 +80,12 @@ class World:
             self.raise_noted()
         self.is_to_stop = stops > 0
         return more
+
+    def sum_of(self, figures: Tensor) -> Tensor:
+        """The sum of some figures over all processes, which has a gradient with respect to those of each."""
+        with _answered():
+            summed: Tensor = _Summed.apply(figures)  # type: ignore[no-untyped-call]
+        return summed
 
     def raise_noted(self) -> None:
         """Raise, in every process, the first error that one of them noted."""
@@ -87,7 +98,8 @@ class World:
         if self.is_alone:
             return [own]
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, own)
+        with _answered():
+            dist.all_gather_object(found, own)
         return found
 
     def told(self, what: Any) -> Any:
@@ -95,8 +107,42 @@ class World:
         if self.is_alone:
             return what
         said = [what]
-        dist.broadcast_object_list(said, src=0)
+        with _answered():
+            dist.broadcast_object_list(said, src=0)
         return said[0]
 
 
+class _Summed(torch.autograd.Function):
+    """A sum over all processes: the gradient of each is the sum of theirs with respect to it."""
+
+    @staticmethod
+    def forward(context: Any, figures: Tensor) -> Tensor:
+        summed = figures.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous().clone()
+        with _answered():
+            dist.all_reduce(summed)
+        return summed
+
+
 ALONE = World()
+SAID = "DLRUN_LOST_SAID"  # the file by which the first process tells its launcher that it said so
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn the errors of PyTorch about a process that is gone, or does not answer, into RunFailed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if path := os.environ.get(SAID):
+            Path(path).touch()
+        reason = "did not answer" if "imed out" in str(error) else "has ended"
+        what = f"another process of the run {reason}"
+        raise RunFailed(
+            what, fix="look for its error, such as a want of memory; all that was saved stays"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from dlrun.console.commands.arguments import (
     Overrides,
     PartsDir,
     Plain,
+    Processes,
     Quiet,
     Redraw,
     RunName,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from dlrun.training.plan import Plan
     from dlrun.training.run_writer import Outcome
     from dlrun.training.views import TrainingView
+    from dlrun.training.world import World
 
 
 def train(
@@ -74,6 +77,7 @@ def train(
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
     max_time: MaxTime = None,
+    processes: Processes = None,
     or_resume: Annotated[
         bool,
         typer.Option(
@@ -107,6 +111,7 @@ def train(
     if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
         raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
     words = with_options(overrides, **{"device": device, "name": name, "max_time": max_time, WEIGHTS: source})
+    words += [f"processes={processes}"] if processes else []
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
@@ -143,6 +148,7 @@ def train(
     )
     from dlrun.run_folders.locating import create_only_run, create_run, run_called
     from dlrun.training.experiment import train_run
+    from dlrun.training.launching import launch, refuse_processes, wanted_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.teachers import with_runs_found
@@ -155,20 +161,53 @@ def train(
     if quick:
         _try_quickly(checked, own_parts, data_dir, quiet=quiet)
         return
-    plan = make_plan(checked, own_parts, data_dir)
-    if or_resume and (latest := run_called(runs_dir, checked.name)) and latest.config.exists():
-        view = _view(quiet, latest)
-        outcome = train_run(plan, latest, view, stop_after=stop_after, redraw=redraw, progress=progress)
-        _conclude(plan, outcome, quiet)
-    loaded = plan.load(progress=progress)  # let this fail before a run folder exists
-    try_on(plan, loaded, progress)
-    create = create_only_run if or_resume else create_run
-    run = create(runs_dir, checked.name, dump_config(plan.config))
-    _warn_of_sweep(path, quiet=quiet)
-    warn_of_notes([] if quiet else [checked])
-    view = _view(quiet, run)
-    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
+    latest = run_called(runs_dir, checked.name) if or_resume else None
+    is_begun = latest is not None and latest.config.exists()
+    with _together(checked, own_parts, data_dir) as world:
+        plan = make_plan(checked, own_parts, data_dir)
+        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        loaded = None
+        if not is_begun:
+            loaded = plan.load(progress=progress)  # let this fail before a run folder exists
+            try_on(plan, loaded, progress)
+        if world is None:
+            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+        run, create = latest, create_only_run if or_resume else create_run
+        if run is None or not is_begun:
+            run = create(runs_dir, checked.name, dump_config(plan.config))
+        _warn_of_sweep(path, quiet=quiet)
+        warn_of_notes([] if quiet else [checked])
+        view = _view(quiet, run)
+        outcome = train_run(
+            plan,
+            run,
+            view,
+            loaded=loaded,
+            stop_after=stop_after,
+            redraw=redraw,
+            progress=progress,
+            world=world,
+        )
     _conclude(plan, outcome, quiet)
+
+
+@contextmanager
+def _together(config: Config, parts: Parts, data_dir: Path) -> Iterator[World | None]:
+    """The world in which this process trains as the first; None if several have to be started.
+
+    Another process than the first follows it, and ends.
+    """
+    from dlrun.training.following import follow
+    from dlrun.training.launching import is_one_of_several, joined, wanted_processes
+
+    if not is_one_of_several() and wanted_processes(config.processes, config.device) > 1:
+        yield None
+        return
+    with joined(config.device) as world:
+        if world.rank:
+            follow(world, parts, data_dir)
+            raise SystemExit
+        yield world
 
 
 def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -> None:
@@ -229,6 +268,7 @@ def resume(
         ),
     ] = False,
     max_time: MaxTime = None,
+    processes: Processes = None,
     runs_dir: RunsDir = RUNS,
     redraw: Redraw = False,
     check: Check = False,
@@ -245,6 +285,7 @@ def resume(
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
     words = with_options(overrides, device=device, max_time=max_time)
+    words += [f"processes={processes}"] if processes else []
     checked = with_judged_claims(
         load_run_config(found.config, words, own_parts),
         words,
@@ -252,13 +293,18 @@ def resume(
         check=check,
     )
     from dlrun.training.experiment import train_run
+    from dlrun.training.launching import launch, refuse_processes, wanted_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.teachers import with_teacher_found
 
     checked = with_teacher_found(checked, own_parts, runs_dir)
-    plan = make_plan(checked, own_parts, data_dir)
-    view, progress = _view(quiet, found), progress_unless(quiet)
-    outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress)
+    with _together(checked, own_parts, data_dir) as world:
+        plan = make_plan(checked, own_parts, data_dir)
+        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        if world is None:
+            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+        view, progress = _view(quiet, found), progress_unless(quiet)
+        outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
     _conclude(plan, outcome, quiet)
 
 
