@@ -57,10 +57,14 @@ def _begun(folder: Path, config_text: str) -> Run:
 def run_called(parent: Path, name: str) -> Run | None:
     """The run parent/name-NNN with the highest number, None if there is none.
 
-    One whose creation was killed has no config. Raises UserError if it is a link.
+    One whose creation was killed has no config. Raises UserError if it is a link, or if `name` is that of a
+    folder with its number.
     """
     folder = latest_folder(parent, name)
     if folder is None:
+        if is_run_folder(parent / name) and (numbered := _NUMBERED.match(name)):
+            what = f"{name} is the folder of a run, whose name is {numbered[1]}"
+            raise UserError(what, where=in_full(parent), fix=f"write --name {numbered[1]}")
         return None
     refuse_links(Run(folder))
     return Run(folder)

@@ -81,6 +81,19 @@ def refuse_processes(plan: Plan, processes: int) -> None:
             raise UserError(f"{what}, each seed by itself as it is written", fix=f"set {key}: false")
 
 
+def said_world(world: World, batch: int) -> str:
+    """The parts of a batch that the processes take, such as `batch 256 = 4 × 64, gloo, 2 machines`."""
+    import torch.distributed as dist
+
+    least, more = divmod(batch, world.size)
+    parts = " + ".join(
+        f"{count} × {size}" for count, size in ((more, least + 1), (world.size - more, least)) if count
+    )
+    machines = -(-world.size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    several = f", {machines} machines" if machines > 1 else ""
+    return f"batch {batch:,} = {parts}, {dist.get_backend()}{several}"
+
+
 def launch(words: Sequence[str], processes: int) -> int:
     """Run a dlrun command in so many processes of this machine; return the exit code of the first.
 

@@ -93,3 +93,12 @@ def test_it_is_for_a_whole_run(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None
     assert done.code == 2
     assert "--or-resume" in done.err
     assert not runs_dir.exists() or not runs(runs_dir)
+
+
+def test_the_folder_of_a_run_is_no_name(dlrun: Dlrun, tiny: Path, runs_dir: Path) -> None:
+    assert dlrun("train", tiny, "--name", "x", "--stop-after", 1).code == 0
+    done = dlrun("train", tiny, "--name", "x-001", "--or-resume")
+    assert done.code == 2
+    assert "x-001 is the folder of a run, whose name is x" in done.err
+    assert "fix: write --name x\n" in done.err
+    assert runs(runs_dir) == ["x-001"]

@@ -33,9 +33,7 @@ from dlrun.console.commands.arguments import (
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
-from dlrun.errors import (
-    UserError,
-)
+from dlrun.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
@@ -115,12 +113,10 @@ def train(
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
-    if quick and (stop_after is not None or redraw or or_resume):
-        raise UserError(
-            "--quick is a run of its own",
-            where="command line",
-            fix="leave --stop-after, --redraw and --or-resume out",
-        )
+    given = {"--stop-after": stop_after is not None, "--redraw": redraw, "--or-resume": or_resume}
+    if quick and any(given.values()):
+        besides = in_words([option for option, is_given in given.items() if is_given])
+        raise UserError("--quick is a run of its own", where="command line", fix=f"leave {besides} out")
     if folds is not None:
         from dlrun.sweeps.grid import settings_of_folds
 
@@ -178,6 +174,7 @@ def train(
         _warn_of_sweep(path, quiet=quiet)
         warn_of_notes([] if quiet else [checked])
         view = _view(quiet, run)
+        _say_parts(world, plan, quiet=quiet)
         outcome = train_run(
             plan,
             run,
@@ -189,6 +186,16 @@ def train(
             world=world,
         )
     _conclude(plan, outcome, quiet)
+
+
+def _say_parts(world: World, plan: Plan, *, quiet: bool) -> None:
+    """Say how several processes share a batch."""
+    from dlrun.console.streams import say
+    from dlrun.training.launching import said_world
+
+    batch = plan.config.batch_size
+    if not quiet and not world.is_alone and batch != "full":
+        say(said_world(world, batch))
 
 
 @contextmanager
@@ -304,6 +311,7 @@ def resume(
         if world is None:
             raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
         view, progress = _view(quiet, found), progress_unless(quiet)
+        _say_parts(world, plan, quiet=quiet)
         outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
     _conclude(plan, outcome, quiet)
 
