@@ -56,7 +56,7 @@ def with_rows(run: Run, rows: list[str], header: str = "epoch,seed,train_loss,lr
 
 def made_sweep(parent: Path, values: list[dict[str, Any]], figures: list[Values]) -> Sweep:
     """A finished sweep with a run for each of the values."""
-    with created_sweep(parent, "small", jobs=1, metric="train_accuracy") as sweep:
+    with created_sweep(parent, "small", jobs=1, device="cpu", metric="train_accuracy") as sweep:
         for each, accuracy in zip(values, figures, strict=True):
             config = config_of(each | {"seeds": list(range(len(accuracy)))})
             filled(sweep.add(each, config).run, config.seeds, final={"train_accuracy": accuracy})

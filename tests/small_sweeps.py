@@ -30,7 +30,7 @@ def listed(runs_dir: Path, tmp_path: Path) -> Sweep:
     """A sweep of two runs of which none has begun."""
     path = tmp_path / "small.yaml"
     path.write_text(CONFIG)
-    with created_sweep(runs_dir, "small", jobs=1, metric="best.train_accuracy") as sweep:
+    with created_sweep(runs_dir, "small", jobs=1, device="cpu", metric="best.train_accuracy") as sweep:
         for epochs in (1, 2):
             sweep.add({"epochs": epochs}, load_config(path, [f"epochs={epochs}"]))
     return sweep

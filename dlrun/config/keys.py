@@ -92,6 +92,14 @@ class Config:
         at_evaluation=True,
         keeps_claims=True,
     )
+    processes: Count | Literal["auto"] = _key(
+        "processes that train together, each on its part of every batch: what is learnt is the same up to "
+        "rounding; auto: one for each GPU, one on a CPU",
+        1,
+        changes="bits",
+        at_resume=True,
+        keeps_claims=True,
+    )
     precision: Literal["float32", "bfloat16", "float16", "float64"] = _key(
         "type of the forward pass: bfloat16 and float16 are mixed precision, float64 is that of all weights",
         "float32",

@@ -34,7 +34,7 @@ class SweepDisplay:
         self._live: Live | None = None
         self._next = 0.0
 
-    def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int) -> None:
+    def begin(self, sweep: Sweep, progress: Sequence[RunProgress], jobs: int, cards: int) -> None:
         self._all, self._started, self._metric = progress, time.monotonic(), sweep.metric
         self._before = sum(map(_share_done, progress))
         self._count = sweep.wanted  # settings in a search
@@ -45,7 +45,7 @@ class SweepDisplay:
             if left or not self._count
             else f"{sweep.folder}: {what}"
         )
-        print_line(f"{words}, {jobs} at a time", self.console)
+        print_line(f"{words}, {jobs} at a time{f' on {cards} GPUs' if cards > 1 else ''}", self.console)
         if can_redraw(self.console) and (left or self._count):
             self._live = Live(self._picture(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()

@@ -21,28 +21,72 @@ SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
 
 def create_run(parent: Path, name: str, config_text: str) -> Run:
     """Create the folder parent/name-NNN of a run with its config; safe against other processes."""
-    folder = new_folder(parent, name)
+    return _begun(new_folder(parent, name), config_text)
+
+
+def create_only_run(parent: Path, name: str, config_text: str) -> Run:
+    """Create the folder parent/name-001 of a run with its config.
+
+    If it is there already, because its creation was killed or another process was faster, it is taken.
+    """
+    latest = run_called(parent, name)
+    folder = latest.folder if latest else parent / f"{name}-001"
     try:
-        (folder / "checkpoints").mkdir()
-        (folder / "plots").mkdir()
-        sync_folder(folder)
+        make_folder(parent, ANOTHER_RUNS_DIR)
+        folder.mkdir(exist_ok=True)
+        sync_folder(parent)
     except OSError as error:
         raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
+    return _begun(folder, config_text)
+
+
+def _begun(folder: Path, config_text: str) -> Run:
+    """The run of a folder, with its config and the folders that every run has."""
+    try:
+        for name in ("checkpoints", "plots"):
+            (folder / name).mkdir(exist_ok=True)
+        sync_folder(folder)
+    except OSError as error:
+        raise cannot_write(folder.parent, error, ANOTHER_RUNS_DIR) from None
     run = Run(folder)
+    run.mark_unfinished()
     run.write_config(config_text)
     return run
+
+
+def run_called(parent: Path, name: str) -> Run | None:
+    """The run parent/name-NNN with the highest number, None if there is none.
+
+    One whose creation was killed has no config. Raises UserError if it is a link, or if `name` is that of a
+    folder with its number.
+    """
+    folder = latest_folder(parent, name)
+    if folder is None:
+        if is_run_folder(parent / name) and (numbered := _NUMBERED.match(name)):
+            what = f"{name} is the folder of a run, whose name is {numbered[1]}"
+            raise UserError(what, where=in_full(parent), fix=f"write --name {numbered[1]}")
+        return None
+    refuse_links(Run(folder))
+    return Run(folder)
+
+
+def latest_folder(parent: Path, name: str) -> Path | None:
+    """The folder parent/name-NNN with the highest number, None if there is none."""
+    numbers = _numbers(parent, name) if parent.is_dir() else []
+    return parent / f"{name}-{max(numbers):03d}" if numbers else None
+
+
+def _numbers(parent: Path, name: str) -> list[int]:
+    """The numbers of the folders parent/name-NNN."""
+    found = (_NUMBERED.match(path.name) for path in parent.iterdir())
+    return [int(match[2]) for match in found if match and match[1] == name]
 
 
 def new_folder(parent: Path, name: str) -> Path:
     """Create the folder parent/name-NNN, with the number after the highest one in use."""
     try:
         make_folder(parent, ANOTHER_RUNS_DIR)
-        taken = [
-            int(match[2])
-            for path in parent.iterdir()
-            if (match := _NUMBERED.match(path.name)) and match[1] == name
-        ]
-        number = max(taken, default=0)
+        number = max(_numbers(parent, name), default=0)
         while True:
             number += 1
             folder = parent / f"{name}-{number:03d}"

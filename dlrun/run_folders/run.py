@@ -96,9 +96,19 @@ class Run:
     def weights(self) -> Path:
         return self.folder / "weights"
 
+    @property
+    def unfinished(self) -> Path:
+        """A file that is there as long as a resume would train something, for scripts to look for."""
+        return self.folder / "unfinished"
+
     def write_config(self, text: str) -> None:
         """Replace config.yaml."""
         write_atomically(self.config, lambda file: file.write(text.encode()))
+
+    def mark_unfinished(self) -> None:
+        """Make the file `unfinished`, unless it is there."""
+        if not self.unfinished.exists():
+            write_atomically(self.unfinished, lambda file: file.write(b""))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Replace summary.json, or another file of strict JSON: numbers that are not finite become null."""

@@ -94,6 +94,11 @@ class Sweep:
         return int(self.content["jobs"])
 
     @property
+    def device(self) -> str:
+        """The device of its config; "" of a sweep that an earlier dlrun made, whose GPUs are not dealt."""
+        return str(self.content.get("device", ""))
+
+    @property
     def wanted(self) -> int:
         """The number of settings that a search draws in all; 0 for any other sweep."""
         count = self.content["search"].get("count") if self.is_search else 0
@@ -245,7 +250,9 @@ class Sweep:
 
 
 @contextmanager
-def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: Any) -> Iterator[Sweep]:
+def created_sweep(
+    parent: Path, name: str, *, jobs: int, metric: str, device: str, **more: Any
+) -> Iterator[Sweep]:
     """Create the folder parent/name-sweep-NNN; the caller adds the runs in this context.
 
     sweep.json, with the entries of `more`, is written at the end of the context: a folder without it that no
@@ -253,7 +260,7 @@ def created_sweep(parent: Path, name: str, *, jobs: int, metric: str, **more: An
     """
     folder = new_folder(parent, f"{name}-sweep")
     began = {"started": now(), "command": command_line()}
-    sweep = Sweep(folder, {**began, "jobs": jobs, "metric": metric, **more, "runs": []})
+    sweep = Sweep(folder, {**began, "jobs": jobs, "metric": metric, "device": device, **more, "runs": []})
     with lock(folder, identity):
         yield sweep
         sweep.write()

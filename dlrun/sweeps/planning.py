@@ -23,7 +23,7 @@ from dlrun.sweeps.timing import takes_as_long
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
-from dlrun.training.devices import versions
+from dlrun.training.devices import dealt_cards, versions
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
@@ -68,8 +68,10 @@ class SweepPlan:
         """
         if self.space:
             return self._make_search(parent, self.space)
-        name = self.plan.config.name
-        with created_sweep(parent, name, jobs=self.jobs, metric=self.metric) as sweep:
+        about = self.plan.config
+        with created_sweep(
+            parent, about.name, jobs=self.jobs, metric=self.metric, device=about.device
+        ) as sweep:
             for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
                 if run:
                     sweep.borrow(values, run, config)
@@ -107,8 +109,10 @@ class SweepPlan:
         }
         [setting] = self.settings
         text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
-        name = plan.config.name
-        with created_sweep(parent, name, jobs=self.jobs, metric=self.metric, search=search) as sweep:
+        about = plan.config
+        with created_sweep(
+            parent, about.name, jobs=self.jobs, metric=self.metric, device=about.device, search=search
+        ) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep
 
@@ -125,15 +129,16 @@ def plan_sweep(
     times: int = 1,
     may_stack: bool = False,
     runs_dir: Path = Path("runs"),
+    jobs_per_gpu: int | None = None,
 ) -> SweepPlan:
     """Check everything that can be checked before a folder exists, and share the cores among the runs.
 
-    Without `jobs` as many runs train at once as there are cores, or one on an accelerator; never more than
-    there are runs, which for a search of `space` are those of `times` settings. A run takes at most its
-    share of the cores; if that is less than it would take alone, its config says so. With `may_stack` the
-    seeds of a setting train as one model if timing a few steps shows that the sweep ends sooner. The default
-    `metric` is the monitored column if the config names one, else the first metric on the validation or
-    training split: in the best epoch, or if some runs have none, in the last.
+    Without `jobs` as many runs train at once as there are cores, or `jobs_per_gpu`, else one, on each GPU;
+    never more than there are runs, which for a search of `space` are those of `times` settings. A run takes
+    at most its share of the cores; if that is less than it would take alone, its config says so. With
+    `may_stack` the seeds of a setting train as one model if timing a few steps shows that the sweep ends
+    sooner. The default `metric` is the monitored column if the config names one, else the first metric on the
+    validation or training split: in the best epoch, or if some runs have none, in the last.
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """
@@ -168,8 +173,8 @@ def plan_sweep(
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
         raise ConfigError(source, list(mistakes))
-    at_once = machine.cores() if plans[0].device.type == "cpu" else 1
-    jobs = min(jobs or at_once, times * sum(len(setting.configs) for setting in chosen))
+    at_once = jobs or runs_at_once(plans[0], jobs_per_gpu)
+    jobs = min(at_once, times * sum(len(setting.configs) for setting in chosen))
     share = max(1, machine.cores() // jobs)
     located = [
         [
@@ -194,6 +199,26 @@ def plan_sweep(
         jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
     first = make_plan(fitted[0].configs[0], parts, data_dir)
     return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times, is_usual)
+
+
+def runs_at_once(plan: Plan, per_gpu: int | None) -> int:
+    """The number of runs that train at once by default: one for each core, or `per_gpu` for each GPU.
+
+    Raises UserError for `per_gpu` if they train elsewhere.
+    """
+    if per_gpu or plan.device.type == "cuda":
+        return runs_on_gpus(plan.config.device, per_gpu or 1)
+    return machine.cores() if plan.device.type == "cpu" else 1
+
+
+def runs_on_gpus(device: str, per_gpu: int) -> int:
+    """The number of runs that train at once, so many on each GPU that a config's `device` allows."""
+    gpus = len(dealt_cards(device)) or int(device.startswith("cuda:"))
+    if not gpus:
+        raise UserError(
+            f"the runs train on no GPU: device is {device}", where="--jobs-per-gpu", fix="take --jobs"
+        )
+    return gpus * per_gpu
 
 
 def _stacked_where_faster(

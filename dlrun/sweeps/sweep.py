@@ -25,6 +25,7 @@ from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
 from dlrun.system.signals import KILLED, StopSignals
 from dlrun.system.socket_folder import recorded_sockets
+from dlrun.training.devices import dealt_cards
 
 REFRESH = 0.25  # seconds
 OPEN = ("waiting", "training")  # statuses of a run that has not ended
@@ -102,19 +103,19 @@ def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir
 
     A failed run does not stop the others, and a run that another process trains is waited for. A signal
     stops the running ones with a checkpoint; a second signal ends them at once. Raises RunFailed if another
-    process holds the sweep's lock.
+    process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one.
     """
-    log = sweep.folder / "workers.log"
+    log, cards = sweep.folder / "workers.log", dealt_cards(sweep.device)
     with (
         sweep.lock(),
         StopSignals() as signals,
-        Workers(jobs, log, sweep.metric, parts.folder, data_dir) as workers,
+        Workers(jobs, log, sweep.metric, parts.folder, data_dir, cards) as workers,
         recorded_sockets(sweep.folder),
     ):
         sweep.replace_gone()
         search = Search(sweep, parts, data_dir) if sweep.is_search else None
         training = _Training(sweep, workers, search, signals, view)
-        view.begin(sweep, training.every, jobs)
+        view.begin(sweep, training.every, jobs, min(jobs, len(cards)))
         try:
             training.go_on()
         finally:

@@ -21,6 +21,7 @@ from dlrun.run_folders.run import Run
 from dlrun.sweeps.messages import STOP, Message
 from dlrun.system.children import leave_terminal
 from dlrun.system.files import open_to_append
+from dlrun.system.machine import CARDS
 from dlrun.system.shortages import shortage
 from dlrun.system.signals import at_stop_request, is_stop_requested, request_stop
 
@@ -36,9 +37,16 @@ RUNGS = 10  # after each tenth of its epochs a run is compared with others, for 
 SAY_EVERY = 0.2  # seconds between reports of a run's progress
 
 
-def serve_runs(connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
-    """The main function of a worker: train the runs whose folders arrive, until the connection is closed."""
+def serve_runs(
+    connection: Connection, log: Path, metric: str, parts: Path | None, data_dir: Path, card: str | None
+) -> None:
+    """The main function of a worker: train the runs whose folders arrive, until the connection is closed.
+
+    Of several GPUs it sees its `card` alone.
+    """
     _say_into(log)
+    if card is not None:
+        os.environ[CARDS] = card  # before CUDA is asked for its devices
     stopped = threading.Event()
     at_stop_request(stopped.set)
     leave_terminal()  # Ctrl-C is handled by the sweep's process

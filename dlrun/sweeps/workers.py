@@ -7,7 +7,7 @@ saves its run and exits.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,12 +25,22 @@ _PRELOADED = ["dlrun.sweeps.preloaded"]
 class Workers:
     """Up to `count` processes: `train` gives a run to an idle one, `messages` yields their reports.
 
-    `metric` is the figure that they report: a column, or best.COLUMN.
+    `metric` is the figure that they report: a column, or best.COLUMN. They are dealt to the GPUs called
+    `cards`, if there are any, as evenly as possible.
     """
 
-    def __init__(self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path) -> None:
+    def __init__(
+        self,
+        count: int,
+        log: Path,
+        metric: str,
+        parts: Path | None,
+        data_dir: Path,
+        cards: Sequence[str] = (),
+    ) -> None:
         start_server()
         self._count, self._arguments = count, (log, metric, parts, data_dir)
+        self._cards, self._card_of = cards, dict[Connection, str | None]()
         self._all: dict[Connection, BaseProcess] = {}
         self._busy: dict[Connection, Path] = {}
 
@@ -59,7 +69,7 @@ class Workers:
             try:
                 waiting.send(folder)
             except OSError:  # killed while idle
-                self._all.pop(waiting).join()
+                self._forget(waiting).join()
             else:
                 self._busy[waiting] = folder
                 return
@@ -82,7 +92,7 @@ class Workers:
             try:
                 message: Message = connection.recv()
             except (EOFError, OSError):  # killed
-                folder, process = self._busy.pop(connection), self._all.pop(connection)
+                folder, process = self._busy.pop(connection), self._forget(connection)
                 process.join()
                 yield Message("killed", folder, exit_code=process.exitcode or 1)
                 continue
@@ -91,12 +101,18 @@ class Workers:
             yield message
 
     def _begin(self) -> Connection:
+        card = min(self._cards, key=list(self._card_of.values()).count) if self._cards else None
         try:
-            process, connection = children.begin(serve_runs, *self._arguments)
+            process, connection = children.begin(serve_runs, *self._arguments, card)
         except (EOFError, ConnectionError, BlockingIOError):  # the server ended, or a process was refused
             raise no_more_processes("no worker can be started") from None
-        self._all[connection] = process
+        self._all[connection], self._card_of[connection] = process, card
         return connection
+
+    def _forget(self, connection: Connection) -> BaseProcess:
+        """The process of a connection that has ended, whose GPU is free for another."""
+        del self._card_of[connection]
+        return self._all.pop(connection)
 
 
 def start_server() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dlrun.system.control_groups import limits
 
+CARDS = "CUDA_VISIBLE_DEVICES"  # the GPUs that CUDA shows to a process
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 

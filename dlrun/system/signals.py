@@ -1,4 +1,4 @@
-"""Signal handlers for Ctrl-C and SIGTERM: they set a flag, which train_run checks after steps and epochs."""
+"""Signal handlers for Ctrl-C, SIGTERM and a scheduler's signals: they set a flag that train_run checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def _there(*names: str) -> tuple[signal.Signals, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK")  # SIGBREAK: Ctrl-Break, or a closed console
+# SIGUSR1 and SIGUSR2 are what schedulers send before a job's time is over; SIGBREAK is Ctrl-Break.
+STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK", "SIGUSR1", "SIGUSR2")
 _GOING_AWAY = _there("SIGHUP")  # sent when the terminal closes; unknown to Windows
 OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
 KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
@@ -44,7 +45,7 @@ def is_stop_requested() -> bool:
 
 
 class StopSignals:
-    """Signal handlers while a run trains: the first SIGINT, SIGTERM or SIGBREAK only sets `received`.
+    """Signal handlers while a run trains: the first signal of STOPPING only sets `received`.
 
     train_run reads it and stops the run. From then on the handlers are the default ones, so a second signal
     acts at once. SIGHUP, sent when the terminal closes, is ignored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 import torch
@@ -21,6 +22,19 @@ def choose_device(name: str) -> torch.device:
     if index and int(index) >= count:
         raise UserError(f"there is no {name} here (there are: {count} of them, from {kind}:0)")
     return torch.device(f"{kind}:{index or 0}" if kind == "cuda" else kind)
+
+
+def dealt_cards(device: str) -> list[str]:
+    """The GPUs among which runs with such a `device` are dealt, as CUDA_VISIBLE_DEVICES names them.
+
+    A process that is given one sees it alone, as cuda:0. Runs on the CPU have none, and those of another one
+    that their config names, such as cuda:1, stay there.
+    """
+    if device not in ("auto", "cuda", "cuda:0"):
+        return []
+    count = _count("cuda")
+    named = [each for word in os.environ.get(machine.CARDS, "").split(",") if (each := word.strip())]
+    return named[:count] or [str(number) for number in range(count)]
 
 
 def device_memory(device: torch.device) -> int:

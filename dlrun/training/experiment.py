@@ -32,6 +32,7 @@ from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.checkpoint_entries import take_class_weights
 from dlrun.training.early_stopping import is_complete, why_stopped
+from dlrun.training.following import Stopped, tell, tell_start
 from dlrun.training.initial_weights import initial_weights, said_weights
 from dlrun.training.loop import Batch, fit
 from dlrun.training.opening import bring_teacher
@@ -51,6 +52,7 @@ from dlrun.training.teachers import record_of, recorded_digest, teacher_warnings
 from dlrun.training.trained_on import told_apart
 from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
+from dlrun.training.world import ALONE, World
 
 
 def train_run(
@@ -63,6 +65,7 @@ def train_run(
     redraw: bool = False,
     strict: bool = False,
     progress: Progress = no_progress,
+    world: World = ALONE,
 ) -> Outcome:
     """Train the remaining epochs of a run: all of them for a new folder.
 
@@ -70,27 +73,33 @@ def train_run(
     same. With `redraw` the curves are drawn again every few seconds. With `strict` a run is not resumed with
     other threads, or on another device, version or machine. `progress` shows the progress of loading the
     data. A signal stops the run at the next point from which a resume gives the same result as an
-    uninterrupted run.
+    uninterrupted run. In a `world` of several processes this is the first, and the others `follow`.
     """
     with _resumable(plan, run), run.lock(), StopSignals() as signals:
-        writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict)
+        writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict, world)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
+        tell_start(world, plan, writer.loaded, writer.hardware, state)
         started = time.monotonic() - state.seconds
         steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))
 
+        def is_to_stop() -> bool:
+            return world.is_to_stop if not world.is_alone else signals.received is not None
+
         def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
+                world.wants_to_stop = signals.received is not None
                 yield batch
                 view.tick(first_of(batch[0]).shape[1])
                 if state.step == steps:
                     continue  # the epoch is complete in a moment
-                if signals.received and writer.saved_epoch == state.epoch:  # else that is saved first
+                if is_to_stop() and writer.saved_epoch == state.epoch:  # else that is saved first
                     state.seconds = time.monotonic() - started
-                    writer.save_step()
+                    if world.is_alone:
+                        writer.save_step()
                     raise Stopped
-                if writer.is_step_due():
+                if world.is_alone and writer.is_step_due():
                     state.seconds = time.monotonic() - started
                     writer.save_step()
 
@@ -104,20 +113,22 @@ def train_run(
                         best = writer.write_row(row)
                         state.seconds = time.monotonic() - started
                         view.row(state.epoch, row, best)
-                        if is_complete(plan, state):
-                            break
-                        if signals.received:
+                        is_end = is_complete(plan, state)
+                        if not is_end and is_to_stop():
                             status = "interrupted"
-                            break
-                        if stop_after is not None and state.epoch >= stop_after:
+                        elif not is_end and stop_after is not None and state.epoch >= stop_after:
                             status = "paused"
+                        is_end, is_due = is_end or bool(status), writer.is_due()
+                        # The next epochs are those of the other seeds, or of other steps.
+                        begins_anew = state.has_new_stops or plan.recipe.changes_after(state.epoch)
+                        tell(world, state, is_end=is_end, begins_anew=begins_anew, is_saved=is_due)
+                        if is_end:
                             break
-                        if writer.is_due():
+                        if is_due:
                             writer.save()
                         if redraw:
                             writer.redraw()
-                        # The next epochs are those of the other seeds, or of other steps.
-                        if state.has_new_stops or plan.recipe.changes_after(state.epoch):
+                        if begins_anew:
                             break
                     else:
                         break
@@ -162,7 +173,13 @@ def command_on(plan: Plan, command: str, run: str) -> str:
 
 
 def _opened(
-    plan: Plan, run: Run, view: TrainingView, loaded: Loaded | None, progress: Progress, strict: bool
+    plan: Plan,
+    run: Run,
+    view: TrainingView,
+    loaded: Loaded | None,
+    progress: Progress,
+    strict: bool,
+    world: World,
 ) -> RunWriter | None:
     """Open a run: restore its checkpoint, or save the first one; None if nothing is left to train.
 
@@ -189,7 +206,7 @@ def _opened(
     plan.settle(loaded)
     bring_teacher(plan, loaded.preprocessing, recorded_digest(plan, saved, run.last) if saved else "")
     record_of(plan)  # a teacher that is gone, or another one, is found before anything changes
-    hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view))
+    hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view), world=world)
     hardware.use()
     begun = None if saved else initial_weights(plan)  # a checkpoint has all weights itself
     state = plan.state(hardware, begun.put_into if begun else None)
@@ -254,10 +271,6 @@ def _opened(
 def _without_data_path(config: dict[str, Any]) -> dict[str, Any]:
     """A config without the path of its data, which may change: the fingerprint identifies the data."""
     return {key: value for key, value in flat_config(OF_EARLIER_RUNS | config).items() if key != DATA_PATH}
-
-
-class Stopped(Exception):
-    """A signal arrived during an epoch, and all earlier epochs are saved, and its steps if they could be."""
 
 
 def _heeding(signals: StopSignals, progress: Progress) -> Progress:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from typing import Any, Literal
@@ -28,6 +28,8 @@ from dlrun.training.loss_scales import LossScales
 from dlrun.training.micro_batches import WHOLE, Piece, shares_in_mean
 from dlrun.training.optimizers import Optimizers
 from dlrun.training.pieces import Found, Pieces
+from dlrun.training.shared_norms import share_norms
+from dlrun.training.world import World
 
 # In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
 # a layer's output beside its products, forward and backward.
@@ -49,6 +51,7 @@ class Hardware:
     graph: bool | Literal["auto"] = "auto"
     warn: Callable[[str], None] = lambda text: None
     pieces: Pieces = field(default_factory=Pieces, compare=False)  # of examples that are evaluated
+    world: World = field(default_factory=World, compare=False)
 
     @property
     def has_graphs(self) -> bool:
@@ -68,10 +71,17 @@ class Hardware:
 
     def environment(self) -> dict[str, str]:
         """Everything about the machine that has to be equal for results to be equal bit for bit."""
-        return describe_machine(self.device) | versions() | {"threads": str(self.threads)}
+        several = {} if self.world.is_alone else {"processes": str(self.world.size)}
+        return describe_machine(self.device) | versions() | {"threads": str(self.threads)} | several
+
+    @property
+    def alone(self) -> Hardware:
+        """The same for what the first process does by itself, such as pictures."""
+        return replace(self, world=World())
 
     def prepare(self, model: Copies) -> Copies:
-        """The model, compiled if the config says so; its parameters and their names stay the same."""
+        """The model of all processes, compiled if the config says so; its parameters and their names stay."""
+        share_norms(model, self.world)
         if self.compile:
             model.compile()
         return model
@@ -99,6 +109,9 @@ class Hardware:
             group.setdefault("initial_lr", float(group["lr"]))
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         if self.graph is not False:
+            if not self.world.is_alone:
+                self._no_graph("several processes exchange gradients in it")
+                return update
             if optimizers.takes_closure:
                 self._no_graph("the optimizer computes the loss as often as it wants")
                 return update
@@ -120,8 +133,12 @@ class Hardware:
         return torch.autocast(self.device.type, _PRECISIONS[self.precision])
 
     def in_pieces(self, examples: int, size: int, compute: Callable[[slice], Found]) -> Iterator[Found]:
-        """Yield `compute` of each piece of so many examples, smaller ones if memory runs out (see Pieces)."""
-        return self.pieces.each(examples, size, compute, self.warn)
+        """Yield `compute` of each piece of so many examples, smaller ones if memory runs out (see Pieces).
+
+        Of several processes each has its own of the pieces.
+        """
+        for own in self.world.pieces(examples, size):
+            yield from self.pieces.each(own, size, compute, self.warn)
 
     def scaler(self, copies: int) -> LossScales | None:
         """Loss scaling for float16, whose small gradients would become 0 without it; else None."""
@@ -166,8 +183,12 @@ class Hardware:
             fast_paths.backward(losses, shares)
         if not piece.is_last:
             return
+        weights = piece.weight_so_far(len(losses)) if piece.weights else losses[0].new_zeros(0)
+        if not self.world.is_alone:
+            gradients = [own.grad for group in optimizers.param_groups for own in group["params"]]
+            weights = self.world.add_up([own for own in gradients if own is not None], weights.detach())
         if piece.weights:
-            model.scale_gradients(1 / piece.weight_of_batch(len(losses)))
+            model.scale_gradients(1 / weights.clamp_min(torch.finfo(weights.dtype).tiny))
         if scaler is not None:
             scaler.unscale(model)
         if self.gradient_clip is not None:

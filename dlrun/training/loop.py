@@ -46,8 +46,8 @@ def fit(
     model, optimizers = hardware.prepare(state.training), state.optimizers
     batches = Batches(training_split(data, recipe.augmentations), recipe.sampling, model.seeds)
     augment = Augmentation.on(data, recipe.augmentations, model.seeds, hardware.device, recipe.epochs)
-    pieces = MicroBatches(model, recipe.micro_batch, is_compiled=hardware.compile)
-    meter = meter_for(hardware.device, recipe, model, batches.examples_of_epoch, batch=batches.size)
+    pieces = MicroBatches(model, recipe.micro_batch, is_compiled=hardware.compile, world=hardware.world)
+    meter = meter_on(hardware, recipe, model, batches.examples_of_epoch, batches.size)
 
     def update(*batch: Tree) -> None:
         for inputs, targets, piece in pieces(*augment(*batches.examples(*batch))):  # one, or micro-batches
@@ -98,10 +98,17 @@ def measured(
 
 def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) -> Row:
     """Measure the loss and every metric over a whole split with the current weights."""
-    meter = meter_for(hardware.device, recipe, model, len(split), batch=recipe.evaluation_batch)
+    meter = meter_on(hardware, recipe, model, len(split), recipe.evaluation_batch)
     for _ in metered(meter, split, hardware):
         pass
     return meter.means()
+
+
+def meter_on(
+    hardware: Hardware, recipe: Recipe, model: Copies, examples: int, batch: int
+) -> Meter | DeviceMeter:
+    """The meter of so many examples in batches of `batch`, of which each process may see a part."""
+    return meter_for(hardware.device, recipe, model, examples, batch=batch, world=hardware.world)
 
 
 def metered(meter: Meter | DeviceMeter, split: Split, hardware: Hardware) -> Iterator[tuple[Tree, Tree]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from dlrun.errors import Diverged
 from dlrun.training.copies import Copies, Numbers, as_tensor
 from dlrun.training.micro_batches import WHOLE, Piece
 from dlrun.training.recipe import Recipe, Row
+from dlrun.training.world import ALONE, World
+
+Sums = dict[str, list[Any]]  # of each step: (steps, copies), or (steps, copies, figures of a metric)
 
 
 def meter_for(
@@ -28,11 +32,15 @@ def meter_for(
     examples: int,
     when: str = "evaluation",
     batch: int = EVALUATION_BATCH,
+    world: World = ALONE,
 ) -> Meter | DeviceMeter:
-    """The meter for `examples` examples in batches of `batch`; `when` appears in its error messages."""
+    """The meter for `examples` examples in batches of `batch`; `when` appears in its error messages.
+
+    Of several processes the meter of each sees some of them, and `means` are those of all.
+    """
     if is_asynchronous(device):
-        return DeviceMeter(device, recipe, model, examples, when, batch)
-    return Meter(recipe, model, examples, when)
+        return DeviceMeter(device, recipe, model, examples, when, batch, world)
+    return Meter(recipe, model, examples, when, world)
 
 
 def is_asynchronous(device: torch.device) -> bool:
@@ -45,15 +53,14 @@ class Meter:
 
     not_finite: Tensor | None = None  # no flag for the optimizer: `add` has raised by then
 
-    def __init__(self, recipe: Recipe, model: Copies, examples: int, when: str) -> None:
-        self.recipe, self.model, self.examples = recipe, model, examples
+    def __init__(self, recipe: Recipe, model: Copies, examples: int, when: str, world: World = ALONE) -> None:
+        self.recipe, self.model, self.examples, self.world = recipe, model, examples, world
         self.begin(when)
 
     def begin(self, when: str) -> None:
         """Reset all sums."""
         self._when = when
-        # of each step so far: (steps, copies), or (steps, copies, figures of a metric)
-        self.sums: dict[str, list[Any]] = {name: [] for name in ("loss", *self.recipe.means)}
+        self.sums: Sums = {name: [] for name in ("loss", *self.recipe.means)}
         self.whole = WholeSplit(self.recipe)
 
     def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
@@ -67,11 +74,19 @@ class Meter:
     def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
         """Add a batch or a piece of one: losses (copies, n[, 2]), outputs and targets (copies, n, …).
 
-        Raises Diverged if a loss is not finite. A batch for which memory runs out is not added.
+        Raises Diverged if a loss is not finite; of several processes all do so together, when they exchange
+        something next. A batch for which memory runs out is not added.
         """
+        if not piece.share:
+            return
         sums = {"loss": _numbers(self.model.sums(losses))}
         step = len(self.sums["loss"]) + piece.is_first
-        _refuse_not_finite(sums["loss"], self.model, self._when, step)
+        try:
+            _refuse_not_finite(sums["loss"], self.model, self._when, step)
+        except Diverged as diverged:
+            if self.world.is_alone:
+                raise
+            self.world.note(diverged)
         for name, metric in self.recipe.means.items():
             sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
         for name, own in sums.items():
@@ -86,7 +101,23 @@ class Meter:
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
-        return _means(self.sums, self.recipe, self.examples) | self.whole.figures()
+        sums, whole = together(self.sums, self.whole, self.world)
+        return _means(sums, self.recipe, self.examples) | whole.figures()
+
+
+def together(sums: Sums, whole: WholeSplit, world: World) -> tuple[Sums, WholeSplit]:
+    """The sums of all processes, and all that they kept, in the order of the pieces.
+
+    Sums are added up exactly, so that figures are the same at any number of processes.
+    """
+    if world.is_alone:
+        return sums, whole
+    world.raise_noted()
+    found = world.gathered((sums, whole.kept))
+    every = {name: [step for of_one, _ in found for step in of_one.get(name, ())] for name in found[0][0]}
+    return every, whole.of(
+        [kept for turn in zip_longest(*(kept for _, kept in found)) for kept in turn if kept]
+    )
 
 
 def means_together(meters: Sequence[Meter]) -> Row:
@@ -107,9 +138,16 @@ class DeviceMeter:
     """
 
     def __init__(
-        self, device: torch.device, recipe: Recipe, model: Copies, examples: int, when: str, batch: int
+        self,
+        device: torch.device,
+        recipe: Recipe,
+        model: Copies,
+        examples: int,
+        when: str,
+        batch: int,
+        world: World = ALONE,
     ) -> None:
-        self.recipe, self.model, self.examples = recipe, model, examples
+        self.recipe, self.model, self.examples, self.world = recipe, model, examples, world
         self.not_finite, self._one = torch.zeros((), device=device), torch.ones((), device=device)
         self._step = torch.zeros((), dtype=torch.long, device=device)
         self._all_steps = torch.arange(-(-examples // batch), device=device)
@@ -146,6 +184,9 @@ class DeviceMeter:
     @torch.no_grad()
     def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
         """Add a batch or a piece of one: losses (copies, n[, 2]), outputs and targets (copies, n, …)."""
+        if not piece.share:
+            self._step += piece.is_last
+            return
         now = self._all_steps == self._step
         sums = self._keep("loss", losses, now, piece)
         if sums.device.type != "mps":  # as GradScaler does, with a factor of 1
@@ -176,10 +217,11 @@ class DeviceMeter:
 
     def means(self) -> Row:
         """The mean loss and each metric: a list over copies. Raises Diverged if a loss is not finite."""
-        sums = {name: kept.tolist() for name, kept in self._sums.items()}
-        for step, losses in enumerate(sums["loss"], 1):
-            _refuse_not_finite(losses, self.model, self._when, step)
-        return _means(sums, self.recipe, self.examples) | self.whole.figures()
+        own = {name: kept.tolist() for name, kept in self._sums.items()}
+        sums, whole = together(own, self.whole, self.world)
+        for step, losses in enumerate(sums["loss"]):
+            _refuse_not_finite(losses, self.model, self._when, step % len(self._all_steps) + 1)
+        return _means(sums, self.recipe, self.examples) | whole.figures()
 
 
 class WholeSplit:
@@ -199,6 +241,12 @@ class WholeSplit:
     def add(self, on_cpu: list[tuple[Tree, Tree]]) -> None:
         """Keep a batch that `on_cpu` gave."""
         self.kept += on_cpu
+
+    def of(self, kept: list[tuple[Tree, Tree]]) -> WholeSplit:
+        """The same metrics of other batches."""
+        whole = WholeSplit.__new__(WholeSplit)
+        whole._metrics, whole.kept = self._metrics, kept
+        return whole
 
     def figures(self) -> Row:
         """Each metric of what was kept: a list over copies; nothing if nothing was kept."""

@@ -22,16 +22,16 @@ class Pieces:
     most: int | None = None  # None: memory has sufficed for every piece
 
     def each(
-        self, examples: int, size: int, compute: Callable[[slice], Found], warn: Callable[[str], None]
+        self, examples: range, size: int, compute: Callable[[slice], Found], warn: Callable[[str], None]
     ) -> Iterator[Found]:
-        """Yield `compute` of each piece of so many examples, in their order, of `size` examples at most.
+        """Yield `compute` of each piece of some examples, in their order, of `size` examples at most.
 
         It is called again, with half of the examples, for a piece for which memory ran out, so it must not
         count any of them before it has what it needs. One line says the size that fits, which stays.
         """
-        start = 0
-        while start < examples:
-            wanted = min(size, self.most or size, examples - start)
+        start = examples.start
+        while start < examples.stop:
+            wanted = min(size, self.most or size, examples.stop - start)
             end, found = self._fitting(start, wanted, compute)
             if end - start < wanted:
                 said = f"memory does not suffice for {wanted:,} examples at once"

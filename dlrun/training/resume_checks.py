@@ -252,14 +252,14 @@ def refuse_another_config(plan: Plan, run: Run, saved: Checkpoint) -> None:
         raise UserError(
             f"a run cannot be resumed with another {', '.join(said)}",
             where=str(run.config),
-            fix="undo that, or start a new run with dlrun train",
+            fix="undo that, or start a new run with dlrun train, under another --name",
         )
     if (old.patience is None and new.patience) or (old.patience or 0) > (new.patience or math.inf):
         raise UserError(
             f"patience={new.patience} is less than the {old.patience or 'unlimited one'} of this run: it may "
             "only be raised, because with less a seed might have stopped earlier",
             where=str(run.config),
-            fix="undo that, or start a new run with dlrun train",
+            fix="undo that, or start a new run with dlrun train, under another --name",
         )
     if new.epochs < old.epochs:
         raise UserError(
@@ -282,10 +282,12 @@ def what_is_elsewhere(hardware: Hardware, saved: Checkpoint | None, state: State
     if saved is None or not state.epoch:  # nothing was trained yet
         return ""
     before, now = saved.environment, hardware.environment()
+    unsaid = {"gpu": "none", "processes": "1"}  # some machines have no gpu, most runs one process
+    before, now = unsaid | before, unsaid | now
     found = [
-        f"{key} was {shortened(before.get(key, 'none'))}, now {now.get(key, 'none')}"
-        for key in dict.fromkeys([*now, "gpu"])  # some machines have no gpu
-        if before.get(key) != now.get(key)
+        f"{key} was {shortened(before.get(key, 'none'))}, now {own}"
+        for key, own in now.items()
+        if before.get(key) != own
     ]
     return f"{', '.join(found)}: the bits may differ from those of an unbroken run" if found else ""
 

@@ -93,7 +93,7 @@ class RunWriter:
         self._summary = RunSummary(
             run, loaded, state.epoch, self._surroundings, self._baselines, self._weights
         )
-        self._drawer = RunPictures(run, loaded, hardware, self._baselines, self._warn_once)
+        self._drawer = RunPictures(run, loaded, hardware.alone, self._baselines, self._warn_once)
 
     def write_row(self, row: Row) -> bool:
         """Add one epoch's row; return whether it is the best yet. Raises Diverged if a loss is not finite."""
@@ -315,7 +315,12 @@ class RunWriter:
         """Write summary.json for the current state, and return its content."""
         final, best = row_of(self._figures), self._best_figures()
         own = {"pictures": self._pictures, "within": self._within()} | more
-        return self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
+        if status not in (*DONE, "diverged"):
+            self.run.mark_unfinished()
+        summary = self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
+        if status in (*DONE, "diverged"):
+            self.run.unfinished.unlink(missing_ok=True)
+        return summary
 
     def _within(self) -> dict[str, int] | None:
         """The epoch that was begun, its steps so far, and those that a resume does not train again."""
@@ -330,7 +335,7 @@ class RunWriter:
         for column in self.plan.recipe.columns():
             name = column.removesuffix("_loss")
             if column.endswith("_loss") and not all(column in own for own in found):
-                row = measured(name, model, averaged, self.loaded, self.plan.recipe, self.hardware)
+                row = measured(name, model, averaged, self.loaded, self.plan.recipe, self.hardware.alone)
                 found = [of_copy(row, place) | own for place, own in enumerate(found)]
         ordered = (*self.plan.recipe.columns(), "lr", "seconds")
         return [{column: own[column] for column in ordered if column in own} for own in found]

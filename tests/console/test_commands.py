@@ -41,14 +41,15 @@ def test_training_leaves_everything_in_one_folder(dlrun: Dlrun, tiny: Path, runs
 
 
 @pytest.mark.parametrize(("rank", "lines"), [("0", 3), ("1", 0)])
-def test_a_run_is_not_trained_by_several_processes_at_once(
+def test_what_is_done_by_one_process_is_refused_in_several(
     dlrun: Dlrun, tiny: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, rank: str, lines: int
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
-    done = dlrun("train", tiny)
+    done = dlrun("data", tiny)
     assert (done.code, len(done.err.splitlines()), runs_dir.exists()) == (2, lines, False)
-    assert not lines or "2 processes were started (WORLD_SIZE), but a run trains in one" in done.err
+    said = "2 processes were started (WORLD_SIZE), but only train and resume are for several"
+    assert not lines or said in done.err
 
 
 def test_a_single_process_of_torchrun_trains(

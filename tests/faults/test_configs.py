@@ -754,7 +754,7 @@ def test_whatever_can_be_configured_reads_back_as_the_same(
     write("parts/dataset/writer.py", WRITER)
     parts = Parts(tmp_path / "parts")
     written = 0
-    times = fault.times(60, 500)
+    times = fault.times(100, 500)
     for seed in range(times):
         plain = some_config(parts, random.Random(seed))
         try:

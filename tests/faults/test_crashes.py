@@ -332,7 +332,8 @@ WRITERS = {
         "_write",
     ): "a temporary file that is read while it is written; its name by put_in_place",
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
-    ("run_folders/locating.py", "create_run"): "the folders in it",
+    ("run_folders/locating.py", "create_only_run"): "the mkdir of the one run of a name",
+    ("run_folders/locating.py", "_begun"): "the folders in it",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
     ("training/plot_files.py", "write_picture"): "within write_atomically",
     (

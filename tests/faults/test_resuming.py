@@ -342,6 +342,7 @@ ALLOWED = {
     "epochs": "5",
     "device": "cpu",
     "threads": "2",
+    "processes": "1",
     "graph": "false",
     "plots": "[curves]",
     "expect": "{train_loss: '< 100'}",

@@ -53,8 +53,8 @@ def test_what_goes_is_named_before_it_is_asked_for(
         done = dlrun("rm", "small-001", sweep.name)
         head, first, second, last = done.out.splitlines()
         assert (done.code, head, last) == (1, "to be deleted:", "nothing was deleted")
-        assert first.startswith(f"  {runs_dir / 'small-001'}  finished after epoch 3, 2 files")
-        assert second.startswith(f"  {sweep.folder}  a sweep of 2 runs, 5 files")
+        assert first.startswith(f"  {runs_dir / 'small-001'}  finished after epoch 3, 3 files")
+        assert second.startswith(f"  {sweep.folder}  a sweep of 2 runs, 7 files")
         assert "Delete 2 folders?" in done.err
     assert names(runs_dir) == ["small-001", sweep.name]
     typed("y\n")

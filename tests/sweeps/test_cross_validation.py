@@ -95,7 +95,7 @@ def cross_validated(
 ) -> Sweep:
     """A cross-validation that is trained in this process, with a run for each seed if `apart`."""
     parts = parts or Parts()
-    with created_sweep(folder, "folds", jobs=1, metric="best.valid_accuracy") as sweep:
+    with created_sweep(folder, "folds", jobs=1, device="cpu", metric="best.valid_accuracy") as sweep:
         for setting in settings_of_folds(config, words, folds, parts):
             for each in setting.configs:
                 for one in of_each_seed(each) if apart else [each]:

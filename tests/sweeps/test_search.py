@@ -289,7 +289,7 @@ def test_a_search_that_is_not_as_dlrun_writes_it_is_refused(change: dict[str, An
         "axes": {"x": [1, 2]},
         "higher_is_better": False,
     } | change
-    with created_sweep(tmp_path, "x", jobs=1, metric="best.train_loss", search=said) as sweep:
+    with created_sweep(tmp_path, "x", jobs=1, device="cpu", metric="best.train_loss", search=said) as sweep:
         pass
     with pytest.raises(UserError, match="not a valid search"):
         Search(sweep, Parts(), Path())

@@ -168,7 +168,7 @@ def test_many_settings_fit_on_the_screen_with_those_that_train_among_them(
         for seed in range(3)
     ]
     view = SweepDisplay()
-    view.begin(Sweep(tmp_path, {"metric": "best.train_loss"}), every, 3)
+    view.begin(Sweep(tmp_path, {"metric": "best.train_loss"}), every, 3, 0)
     before = len(terminal.getvalue())
     view.refresh()
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()[before:]).splitlines()
@@ -356,7 +356,7 @@ class Noting:
 
 def of_two_settings(runs_dir: Path) -> Sweep:
     """A search that drew two settings of two seeds each."""
-    with created_sweep(runs_dir, "small", jobs=1, metric="best.train_loss") as sweep:
+    with created_sweep(runs_dir, "small", jobs=1, device="cpu", metric="best.train_loss") as sweep:
         for number in (0, 1):
             for seed in (0, 1):
                 sweep.add({"epochs": number}, config_of({"seeds": [seed]}), number)

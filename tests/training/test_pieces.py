@@ -111,7 +111,7 @@ def test_every_example_is_computed_once_in_its_order_whenever_memory_runs_out() 
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
         return list(range(piece.start, piece.stop))
 
-    for found in pieces.each(27, 10, compute, said.append):
+    for found in pieces.each(range(27), 10, compute, said.append):
         done.append(found)
     assert [number for found in done for number in found] == list(range(27))
     assert [len(found) for found in done] == [10, 3, 3, 2, 2, 2, 2, 2, 1]
@@ -130,7 +130,7 @@ def test_a_single_example_that_does_not_fit_ends_it_with_the_error() -> None:
         torch.empty(2**50)
 
     with pytest.raises(RuntimeError, match="can't allocate") as error:
-        list(Pieces().each(100, 1024, compute, said.append))
+        list(Pieces().each(range(100), 1024, compute, said.append))
     assert is_out_of_memory(error.value)
     assert sizes == [100, 50, 25, 13, 7, 4, 2, 1]
     assert not said
@@ -145,7 +145,7 @@ def test_another_error_is_raised_at_once(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        list(Pieces().each(8, 8, compute, calls.append))
+        list(Pieces().each(range(8), 8, compute, calls.append))
     assert calls == [slice(0, 8)]
 
 
@@ -160,7 +160,7 @@ def test_nothing_of_the_failed_piece_is_in_memory_when_its_half_is_tried() -> No
             torch.empty(2**50)
         return len(large)
 
-    assert list(Pieces().each(8, 8, compute, print)) == [2, 2, 2, 2]
+    assert list(Pieces().each(range(8), 8, compute, print)) == [2, 2, 2, 2]
 
 
 def test_a_loss_of_whole_batches_is_never_given_half_of_one(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def main() -> NoReturn:
 
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
     """Call the command that the arguments name; return its exit code."""
-    refuse_several_processes(os.environ)
+    refuse_several_processes(os.environ, words)
     try:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
@@ -84,16 +84,17 @@ def _commands() -> Callable[..., Any]:
     return typer.main.get_command(app)
 
 
-def refuse_several_processes(environment: Mapping[str, str]) -> None:
-    """Raise UserError if torchrun or another launcher has started several processes of this command.
+def refuse_several_processes(environment: Mapping[str, str], words: list[str]) -> None:
+    """Raise UserError if torchrun or another launcher has started several processes of a command.
 
-    Each of them would train the same run for itself. The error is that of rank 0; others say nothing.
+    Those of train and resume train one run together; of any other each would do the same for itself. The
+    error is that of rank 0; others say nothing.
     """
     size, rank = (environment.get(name, "") for name in ("WORLD_SIZE", "RANK"))
-    if size.isdecimal() and int(size) > 1 and rank.isdecimal():
+    if size.isdecimal() and int(size) > 1 and rank.isdecimal() and not {"train", "resume"} & {*words[:1]}:
         if int(rank):
             sys.exit(UserError.exit_code)
-        what = f"{size} processes were started (WORLD_SIZE), but a run trains in one"
+        what = f"{size} processes were started (WORLD_SIZE), but only train and resume are for several"
         raise UserError(
             what, where="environment", fix="start dlrun without torchrun, or unset WORLD_SIZE and RANK"
         )

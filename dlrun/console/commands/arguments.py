@@ -205,6 +205,13 @@ MaxTime = Annotated[
         help="Most training time, such as 90m or 1h30m: no epoch begins that would pass it.",
     ),
 ]
+Processes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Train in N processes, each on its part of every batch; auto: one for each GPU.",
+    ),
+]
 Weights = Annotated[
     Literal["trained", "averaged"] | None,
     typer.Option(

@@ -58,9 +58,14 @@ def sweep(
     jobs: Annotated[
         str,
         typer.Option(
-            metavar="N", help="The number of runs that train at once; auto: one for each core, one on a GPU."
+            metavar="N",
+            help="The number of runs that train at once; auto: one for each core, or for each GPU.",
         ),
     ] = "auto",
+    jobs_per_gpu: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Train N runs at once on each GPU, which share it.", min=1),
+    ] = None,
     random: Annotated[
         int | None, typer.Option(metavar="N", help="Draw N combinations at random.", min=1)
     ] = None,
@@ -101,6 +106,13 @@ def sweep(
             autocompletion=complete_sweep,
         ),
     ] = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume",
+            help="Go on with the latest sweep of this name, if there is one, which must have the same runs.",
+        ),
+    ] = False,
     runs_dir: RunsDir = RUNS,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the sweep's folder.")] = False,
     json: Json = False,
@@ -117,16 +129,24 @@ def sweep(
     from dlrun.sweeps.grid import settings_of_grid
 
     wanted = _jobs(jobs)
+    if jobs_per_gpu and wanted:
+        raise UserError("--jobs and --jobs-per-gpu cannot both be given", where="command line")
     if quiet and json:
         raise UserError("--quiet and --json cannot both be given", where="command line")
     own_parts = parts_of(parts, quiet=quiet)
     chosen_seeds = range(seeds) if seeds else None
     found, space, chosen = None, None, []
     if resume is not None:
-        if config or values or seeds or random or optuna or name or dry_run or needed or stack or device:
-            fix = "with it only --jobs, --metric, --parts, --data-dir and --runs-dir are allowed"
+        new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
+        if new or or_resume:
+            allowed = "--jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
+            fix = f"with it only {allowed} are allowed"
             raise UserError("--resume continues a sweep with its original settings", fix=fix)
         found = find_sweep(resume, runs_dir)
+        if jobs_per_gpu:
+            from dlrun.sweeps.planning import runs_on_gpus
+
+            wanted = runs_on_gpus(found.device, jobs_per_gpu)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -153,8 +173,13 @@ def sweep(
             space=space,
             times=optuna or 1,
             may_stack=stack,
+            jobs_per_gpu=jobs_per_gpu,
         )
         answers = finished_in(runs_dir) if needed else []
+        if or_resume and not dry_run:
+            from dlrun.sweeps.earlier import earlier_sweep
+
+            found = earlier_sweep(prepared, runs_dir, own_parts)
         if dry_run:
             from dlrun.sweeps.estimate import estimate_time
 
@@ -163,7 +188,7 @@ def sweep(
             elif not quiet:
                 print_dry_run(prepared, estimate_time(prepared, answers))
             return
-        found = prepared.make(runs_dir, answers)
+        found = found or prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts)
     code = train_all(found, own_parts, data_dir, command, jobs=wanted, metric=metric, quiet=quiet, json=json)

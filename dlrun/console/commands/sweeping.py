@@ -31,6 +31,7 @@ def planned_sweep(
     space: SearchSpace | None = None,
     times: int = 1,
     may_stack: bool = False,
+    jobs_per_gpu: int | None = None,
 ) -> SweepPlan:
     """The checked plan of a sweep before its folder exists, with its notes said unless `quiet`."""
     from dlrun.console.streams import say
@@ -50,6 +51,7 @@ def planned_sweep(
         times=times,
         may_stack=may_stack,
         runs_dir=runs_dir,
+        jobs_per_gpu=jobs_per_gpu,
     )
     warn_of_notes([] if quiet else [config for each in prepared.settings for config in each.configs])
     if (note := prepared.without_validation) and not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from dlrun.console.commands.arguments import (
     Overrides,
     PartsDir,
     Plain,
+    Processes,
     Quiet,
     Redraw,
     RunName,
@@ -31,9 +33,7 @@ from dlrun.console.commands.arguments import (
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
-from dlrun.errors import (
-    UserError,
-)
+from dlrun.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dlrun.training.plan import Plan
     from dlrun.training.run_writer import Outcome
     from dlrun.training.views import TrainingView
+    from dlrun.training.world import World
 
 
 def train(
@@ -74,6 +75,15 @@ def train(
         int | None, typer.Option(metavar="N", help="Pause after epoch N; `dlrun resume` continues.", min=1)
     ] = None,
     max_time: MaxTime = None,
+    processes: Processes = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume",
+            help="Go on with the latest run of this name, if there is one; the same command then trains, "
+            "goes on, or finds that all is done.",
+        ),
+    ] = False,
     quick: Annotated[
         bool,
         typer.Option(
@@ -99,13 +109,14 @@ def train(
     if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
         raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
     words = with_options(overrides, **{"device": device, "name": name, "max_time": max_time, WEIGHTS: source})
+    words += [f"processes={processes}"] if processes else []
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
-    if quick and (stop_after is not None or redraw):
-        raise UserError(
-            "--quick is a run of its own", where="command line", fix="leave --stop-after and --redraw out"
-        )
+    given = {"--stop-after": stop_after is not None, "--redraw": redraw, "--or-resume": or_resume}
+    if quick and any(given.values()):
+        besides = in_words([option for option, is_given in given.items() if is_given])
+        raise UserError("--quick is a run of its own", where="command line", fix=f"leave {besides} out")
     if folds is not None:
         from dlrun.sweeps.grid import settings_of_folds
 
@@ -119,14 +130,21 @@ def train(
             raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
         settings = settings_of_folds(path, words, folds, own_parts, check=check)
         _warn_of_sweep(path, quiet=quiet)
-        found = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet).make(runs_dir)
+        prepared = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet)
+        earlier = None
+        if or_resume:
+            from dlrun.sweeps.earlier import earlier_sweep
+
+            earlier = earlier_sweep(prepared, runs_dir, own_parts)
+        found = earlier or prepared.make(runs_dir)
         command = found.resume_command(parts)
         raise SystemExit(train_all(found, own_parts, data_dir, command, quiet=quiet))
     checked = with_judged_claims(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
-    from dlrun.run_folders.locating import create_run
+    from dlrun.run_folders.locating import create_only_run, create_run, run_called
     from dlrun.training.experiment import train_run
+    from dlrun.training.launching import launch, refuse_processes, wanted_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.teachers import with_runs_found
@@ -139,15 +157,64 @@ def train(
     if quick:
         _try_quickly(checked, own_parts, data_dir, quiet=quiet)
         return
-    plan = make_plan(checked, own_parts, data_dir)
-    loaded = plan.load(progress=progress)  # let this fail before a run folder exists
-    try_on(plan, loaded, progress)
-    run = create_run(runs_dir, checked.name, dump_config(plan.config))
-    _warn_of_sweep(path, quiet=quiet)
-    warn_of_notes([] if quiet else [checked])
-    view = _view(quiet, run)
-    outcome = train_run(plan, run, view, loaded=loaded, stop_after=stop_after, redraw=redraw)
+    latest = run_called(runs_dir, checked.name) if or_resume else None
+    is_begun = latest is not None and latest.config.exists()
+    with _together(checked, own_parts, data_dir) as world:
+        plan = make_plan(checked, own_parts, data_dir)
+        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        loaded = None
+        if not is_begun:
+            loaded = plan.load(progress=progress)  # let this fail before a run folder exists
+            try_on(plan, loaded, progress)
+        if world is None:
+            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+        run, create = latest, create_only_run if or_resume else create_run
+        if run is None or not is_begun:
+            run = create(runs_dir, checked.name, dump_config(plan.config))
+        _warn_of_sweep(path, quiet=quiet)
+        warn_of_notes([] if quiet else [checked])
+        view = _view(quiet, run)
+        _say_parts(world, plan, quiet=quiet)
+        outcome = train_run(
+            plan,
+            run,
+            view,
+            loaded=loaded,
+            stop_after=stop_after,
+            redraw=redraw,
+            progress=progress,
+            world=world,
+        )
     _conclude(plan, outcome, quiet)
+
+
+def _say_parts(world: World, plan: Plan, *, quiet: bool) -> None:
+    """Say how several processes share a batch."""
+    from dlrun.console.streams import say
+    from dlrun.training.launching import said_world
+
+    batch = plan.config.batch_size
+    if not quiet and not world.is_alone and batch != "full":
+        say(said_world(world, batch))
+
+
+@contextmanager
+def _together(config: Config, parts: Parts, data_dir: Path) -> Iterator[World | None]:
+    """The world in which this process trains as the first; None if several have to be started.
+
+    Another process than the first follows it, and ends.
+    """
+    from dlrun.training.following import follow
+    from dlrun.training.launching import is_one_of_several, joined, wanted_processes
+
+    if not is_one_of_several() and wanted_processes(config.processes, config.device) > 1:
+        yield None
+        return
+    with joined(config.device) as world:
+        if world.rank:
+            follow(world, parts, data_dir)
+            raise SystemExit
+        yield world
 
 
 def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -> None:
@@ -208,6 +275,7 @@ def resume(
         ),
     ] = False,
     max_time: MaxTime = None,
+    processes: Processes = None,
     runs_dir: RunsDir = RUNS,
     redraw: Redraw = False,
     check: Check = False,
@@ -224,6 +292,7 @@ def resume(
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
     words = with_options(overrides, device=device, max_time=max_time)
+    words += [f"processes={processes}"] if processes else []
     checked = with_judged_claims(
         load_run_config(found.config, words, own_parts),
         words,
@@ -231,13 +300,19 @@ def resume(
         check=check,
     )
     from dlrun.training.experiment import train_run
+    from dlrun.training.launching import launch, refuse_processes, wanted_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.teachers import with_teacher_found
 
     checked = with_teacher_found(checked, own_parts, runs_dir)
-    plan = make_plan(checked, own_parts, data_dir)
-    view, progress = _view(quiet, found), progress_unless(quiet)
-    outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress)
+    with _together(checked, own_parts, data_dir) as world:
+        plan = make_plan(checked, own_parts, data_dir)
+        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        if world is None:
+            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+        view, progress = _view(quiet, found), progress_unless(quiet)
+        _say_parts(world, plan, quiet=quiet)
+        outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
     _conclude(plan, outcome, quiet)
 
 

@@ -1,0 +1,131 @@
+"""The other processes of a run: they train with the first one, and do what it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlrun.config.loading import config_from_plain
+from dlrun.config.registry import Parts
+from dlrun.data.loaded import Loaded
+from dlrun.data.preparation import Preparation
+from dlrun.errors import UserError
+from dlrun.system.signals import StopSignals
+from dlrun.training.hardware import Hardware
+from dlrun.training.loop import Batch, fit
+from dlrun.training.opening import bring_teacher
+from dlrun.training.plan import Plan
+from dlrun.training.plan_making import make_plan
+from dlrun.training.state import State
+from dlrun.training.world import World
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that another process needs to train with the first one."""
+
+    config: dict[str, Any]
+    known: dict[str, Any]  # of the data
+    preprocessing: Preparation
+    fingerprint: str
+    class_weights: list[float] | None
+    threads: int
+    state: bytes
+
+
+def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, state: State) -> None:
+    """Tell the other processes what to train. Raises UserError if one of them cannot."""
+    if world.is_alone:
+        return
+    weights, buffer = plan.loss.class_weights, BytesIO()
+    torch.save(state.state_dict(), buffer)
+    known, values = dict(plan.data.known), weights.values if weights else None
+    config, prepared = plan.config.plain(), loaded.preprocessing
+    world.told(
+        Start(config, known, prepared, loaded.fingerprint, values, hardware.threads, buffer.getvalue())
+    )
+    for rank, said in enumerate(world.gathered("")):
+        if said:
+            raise UserError(f"process {rank} of {world.size} cannot train: {said}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision of the first process after an epoch, and the state that the next steps depend on."""
+
+    is_end: bool
+    begins_anew: bool  # for the next epochs are those of other copies, or of other steps
+    is_saved: bool  # the epoch: a signal may stop the next one in its middle
+    stopped: list[int | None]
+    history: list[list[float]]
+
+
+def tell(world: World, state: State, *, is_end: bool, begins_anew: bool, is_saved: bool) -> None:
+    """Tell the other processes what to do after an epoch."""
+    if not world.is_alone:
+        world.told(Decision(is_end, begins_anew, is_saved, list(state.stopped), list(state.history)))
+
+
+def follow(world: World, parts: Parts, data_dir: Path) -> None:
+    """Train a run with the first process until it says that the end is there.
+
+    Raises UserError, here and there, if the data or the parts here are others than there.
+    """
+    start: Start = world.told(None)
+    try:
+        plan, hardware, state, loaded = _prepared(world, start, parts, data_dir)
+    except UserError as error:
+        world.gathered(error.inline)
+        raise
+    world.gathered("")
+    saved_epoch: int | None = state.epoch
+
+    def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
+        steps = plan.recipe.sampling.steps(len(loaded["train"]))
+        for batch in batches:
+            world.wants_to_stop = signals.received is not None
+            yield batch
+            if state.step != steps and world.is_to_stop and saved_epoch == state.epoch:
+                raise Stopped
+
+    with StopSignals() as signals:
+        is_end = False
+        while not is_end:
+            state.leave_out_stopped(plan.optimizers)
+            for _ in fit(state, loaded, plan.recipe, hardware, each_batch):
+                decision: Decision = world.told(None)
+                state.stopped, state.history = decision.stopped, decision.history
+                saved_epoch = state.epoch if decision.is_saved else saved_epoch
+                is_end = decision.is_end
+                if is_end or decision.begins_anew:
+                    break
+            else:
+                return
+
+
+def _prepared(
+    world: World, start: Start, parts: Parts, data_dir: Path
+) -> tuple[Plan, Hardware, State, Loaded]:
+    """The plan, the hardware, the state and the data of the first process, as they are here."""
+    config = config_from_plain(start.config, "the config of the first process", parts=parts)
+    plan = make_plan(config, parts, data_dir, start.known)
+    if plan.loss.class_weights:
+        plan.loss.class_weights.restore(start.class_weights)
+    loaded = plan.load(start.preprocessing)
+    if loaded.fingerprint != start.fingerprint:
+        raise UserError("its data are not those of the first process", where=str(data_dir))
+    bring_teacher(plan, loaded.preprocessing)
+    hardware = replace(plan.hardware(loaded), world=world, threads=start.threads)
+    hardware.use()
+    state = plan.state(hardware)
+    state.load_state_dict(torch.load(BytesIO(start.state), weights_only=True, map_location=hardware.device))
+    return plan, hardware, state, loaded
+
+
+class Stopped(Exception):
+    """A signal arrived during an epoch, and all earlier epochs are saved."""

@@ -1,0 +1,148 @@
+"""World: the processes that train one run together, each on its part of every batch.
+
+They hold the same weights and make the same steps: only gradients, sums of figures and decisions travel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dlrun.errors import Diverged, RunFailed
+
+
+@dataclass
+class World:
+    """The place of this process among those that train a run; alone it is the whole world.
+
+    Methods that exchange something have to be called by every process, in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
+    wants_to_stop: bool = False  # this process, such as after a signal
+    is_to_stop: bool = False  # all of them, from the last step on
+    is_idle: bool = False  # in this step, whose batch has no example for this process
+
+    @property
+    def is_alone(self) -> bool:
+        return self.size == 1
+
+    def part(self, n: int) -> slice:
+        """This process's part of n examples of a batch; parts differ by one example at most."""
+        share, more = divmod(n, self.size)
+        start = self.rank * share + min(self.rank, more)
+        return slice(start, start + share + (self.rank < more))
+
+    def pieces(self, examples: int, size: int) -> Iterator[range]:
+        """Yield the examples of a split that this process evaluates, in pieces, dealt in turn."""
+        if self.is_alone:
+            yield range(examples)
+            return
+        for start in range(self.rank * size, examples, self.size * size):
+            yield range(start, min(start + size, examples))
+
+    def note(self, diverged: Diverged) -> None:
+        """Keep the error of a loss that is not finite until all processes know of it."""
+        self._diverged = self._diverged or diverged
+
+    @torch.no_grad()
+    def add_up(self, gradients: Sequence[Tensor], more: Tensor) -> Tensor:
+        """Add up the gradients of all processes in place; return the sum of `more` figures.
+
+        Raises Diverged in every process if one of them noted it. If one wants to stop, all are to.
+        """
+        if self.is_alone:
+            return more
+        flags = more.new_tensor([float(self._diverged is not None), float(self.wants_to_stop)])
+        for kind in {gradient.dtype: None for gradient in gradients} | {more.dtype: None}:
+            own = [gradient for gradient in gradients if gradient.dtype == kind]
+            rest = [flags, more] if kind == more.dtype else []
+            flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
+            with _answered():
+                dist.all_reduce(flat)
+            parts = flat.split([each.numel() for each in (*own, *rest)])
+            for gradient, summed in zip(own, parts, strict=False):
+                gradient.copy_(summed.view(gradient.shape))
+            if rest:
+                flags, more = parts[-2:]
+        diverged, stops = flags.tolist()
+        if diverged:
+            self.raise_noted()
+        self.is_to_stop = stops > 0
+        return more
+
+    def sum_of(self, figures: Tensor) -> Tensor:
+        """The sum of some figures over all processes, which has a gradient with respect to those of each."""
+        with _answered():
+            summed: Tensor = _Summed.apply(figures)  # type: ignore[no-untyped-call]
+        return summed
+
+    def raise_noted(self) -> None:
+        """Raise, in every process, the first error that one of them noted."""
+        for said in self.gathered(str(self._diverged) if self._diverged else ""):
+            if said:
+                raise Diverged(said)
+
+    def gathered(self, own: Any) -> list[Any]:
+        """The objects of all processes, in the order of their ranks."""
+        if self.is_alone:
+            return [own]
+        found: list[Any] = [None] * self.size
+        with _answered():
+            dist.all_gather_object(found, own)
+        return found
+
+    def told(self, what: Any) -> Any:
+        """What the first process tells all others."""
+        if self.is_alone:
+            return what
+        said = [what]
+        with _answered():
+            dist.broadcast_object_list(said, src=0)
+        return said[0]
+
+
+class _Summed(torch.autograd.Function):
+    """A sum over all processes: the gradient of each is the sum of theirs with respect to it."""
+
+    @staticmethod
+    def forward(context: Any, figures: Tensor) -> Tensor:
+        summed = figures.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous().clone()
+        with _answered():
+            dist.all_reduce(summed)
+        return summed
+
+
+ALONE = World()
+SAID = "DLRUN_LOST_SAID"  # the file by which the first process tells its launcher that it said so
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn the errors of PyTorch about a process that is gone, or does not answer, into RunFailed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if path := os.environ.get(SAID):
+            Path(path).touch()
+        reason = "did not answer" if "imed out" in str(error) else "has ended"
+        what = f"another process of the run {reason}"
+        raise RunFailed(
+            what, fix="look for its error, such as a want of memory; all that was saved stays"
+        ) from error

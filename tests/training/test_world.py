@@ -1,0 +1,195 @@
+"""Several processes train one run: equal batches, equal figures, one error."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from small_runs import SMALL_CNN, child, differences, outcome, own_parts, planned, started, timeless
+
+from dlrun.config.registry import Parts
+from dlrun.errors import Diverged
+from dlrun.run_folders.locating import run_called
+from dlrun.run_folders.run import Run
+from dlrun.training.experiment import train_run
+from dlrun.training.following import follow
+from dlrun.training.loop import evaluate, fit
+from dlrun.training.views import HiddenTraining
+from dlrun.training.world import World
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "an MLP": {},
+    "dropout": {"architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}},
+    "convolutions and changes": {
+        "dataset": "dots",
+        "architecture": SMALL_CNN | {"batch_norm": False},
+        "augmentations": [{"name": "crop", "padding": 1}, "mixup"],
+        "batch_size": 9,
+    },
+    "two seeds": {"seeds": [0, 3], "gradient_clip": 0.1},
+    "stacked": {"seeds": [0, 3], "stacked": True},
+    "micro-batches": {"micro_batch": 3, "average": "ema"},
+    "class weights": {"loss": {"name": "cross_entropy", "class_weight": "balanced"}},
+    "batch normalisation": {"dataset": "dots", "architecture": SMALL_CNN, "batch_size": 9, "seeds": [0, 3]},
+    "batch normalisation, a last batch of two": {
+        "architecture": {"name": "mlp", "hidden": [8], "batch_norm": True},
+        "batch_size": 58,
+    },
+    "a last batch of one": {"batch_size": 59, "epoch_examples": 60},
+    "whole metrics": {"metrics": ["accuracy", "auroc"], "evaluation_batch_size": 7},
+}
+
+
+def process(rank: int, size: int, folder: str, act: Callable[[World, str], Any]) -> None:
+    """The main function of one of several processes; leaves what `act` gives, or its error."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    try:
+        torch.set_num_threads(1)
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/meeting",
+            rank=rank,
+            world_size=size,
+            timeout=timedelta(seconds=60),
+        )
+        found: Any = act(World(rank, size), folder)
+        dist.destroy_process_group()
+    except Exception as error:
+        found = error if isinstance(error, Diverged) else "".join(traceback.format_exception(error))
+    Path(folder, f"found-{rank}").write_bytes(pickle.dumps(found))
+
+
+def together(size: int, folder: Path, act: Callable[[World, str], Any]) -> list[Any]:
+    """What `act(world, folder)` gives in each of so many processes."""
+    folder.mkdir()
+    processes = [child(process, rank, size, str(folder), act) for rank in range(size)]
+    for each in processes:
+        each.join(120)
+    return [pickle.loads((folder / f"found-{rank}").read_bytes()) for rank in range(size)]
+
+
+class Trained:
+    """Two epochs of a setting: the rows, the weights, and the figures of these weights."""
+
+    def __init__(self, parts: str, changes: dict[str, Any]) -> None:
+        self.parts, self.changes = parts, changes
+
+    def __call__(self, world: World, folder: str) -> Any:
+        plan = planned(Parts(Path(self.parts)), **self.changes | {"precision": "float64", "epochs": 2})
+        loaded = plan.load()
+        hardware = replace(plan.hardware(loaded), world=world)
+        hardware.use()
+        state = plan.state(hardware)
+        rows = list(fit(state, loaded, plan.recipe, hardware))
+        weights = [value.detach().clone() for value in state.model.values()]
+        return rows, weights, evaluate(state.model, loaded["test"], plan.recipe, hardware)
+
+
+def numbers(row: dict[str, list[float]]) -> list[float]:
+    return [value for column, values in row.items() if column != "seconds" for value in values]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_any_number_of_processes_learns_the_same(setting: str, tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    trained = Trained(str(parts.folder), SETTINGS[setting])
+    rows, weights, _ = trained(World(), "")
+    for size in (2, 3):
+        found = together(size, tmp_path / f"of-{size}", trained)
+        assert all(isinstance(each, tuple) for each in found), found
+        for own_rows, own, _ in found:
+            for ours, theirs in zip(own_rows, rows, strict=True):
+                torch.testing.assert_close(torch.tensor(numbers(ours)), torch.tensor(numbers(theirs)))
+            for ours, theirs in zip(own, weights, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+            assert all(map(torch.equal, own, found[0][1])), "each process has the same weights bit for bit"
+
+
+class Evaluated(Trained):
+    """The figures of the initial weights, in float32, in pieces of 7 examples."""
+
+    def __call__(self, world: World, folder: str) -> Any:
+        plan = planned(Parts(Path(self.parts)), **self.changes | {"evaluation_batch_size": 7})
+        loaded = plan.load()
+        hardware = replace(plan.hardware(loaded), world=world)
+        state = plan.state(hardware)
+        return [evaluate(state.model, loaded[name], plan.recipe, hardware) for name in ("train", "test")]
+
+
+def test_equal_weights_have_equal_figures_to_the_last_bit(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    changes = {"seeds": [0, 3], "metrics": ["accuracy", "auroc", "f1", "log_loss"]}
+    evaluated = Evaluated(str(parts.folder), changes)
+    alone = evaluated(World(), "")
+    for size in (2, 3):
+        assert together(size, tmp_path / f"of-{size}", evaluated) == [alone] * size
+
+
+def test_a_loss_that_is_not_finite_for_one_of_them_stops_all_before_the_step(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    changes = {"dataset": "line", "loss": "mse", "metrics": [], "optimizer": {"name": "sgd", "lr": 1e20}}
+    found = together(2, tmp_path / "of-2", Trained(str(parts.folder), changes | {"batch_size": 3}))
+    assert [type(each) for each in found] == [Diverged, Diverged], found
+    assert len({str(each) for each in found}) == 1
+    assert "the loss of seed 0 is " in str(found[0])
+
+
+class WholeRun:
+    """A run of several processes in its folder, of which the first writes; the exit code or the error."""
+
+    def __init__(self, parts: str, changes: dict[str, Any], runs: str, **options: Any) -> None:
+        self.parts, self.changes, self.runs, self.options = parts, changes, runs, options
+
+    def __call__(self, world: World, folder: str) -> Any:
+        parts = Parts(Path(self.parts))
+        if world.rank:
+            follow(world, parts, Path("no-data"))
+            return 0
+        plan = planned(parts, **self.changes)
+        options = dict(self.options)
+        latest = run_called(Path(self.runs), "small") if options.pop("resume", False) else None
+        run = latest or started(plan, Path(self.runs))
+        return train_run(plan, run, HiddenTraining(), world=world, **options).exit_code
+
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "dropout": {"architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}, "average": "ema"},
+    "seeds that stop": {"seeds": [0, 3], "patience": 1, "epochs": 8, "optimizer": {"name": "sgd", "lr": 2.0}},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1}, "evaluate_every": 2},
+}
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+def test_a_run_of_two_is_resumed_bit_for_bit_by_two_and_nearly_by_one(setting: str, tmp_path: Path) -> None:
+    parts, changes = own_parts(tmp_path), {"epochs": 5, "precision": "float64"} | WHOLE[setting]
+
+    def whole(name: str, size: int, **options: Any) -> Run:
+        runs = tmp_path / name
+        act = WholeRun(str(parts.folder), changes, str(runs), **options)
+        found = together(size, tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}", act)
+        assert found == [0] * size, found
+        run = run_called(runs, "small")
+        assert run is not None
+        return run
+
+    unbroken = whole("unbroken", 2)
+    whole("resumed", 2, stop_after=2)
+    resumed = whole("resumed", 2, resume=True)
+    assert not differences(outcome(unbroken), outcome(resumed))
+    whole("alone", 2, stop_after=2)
+    alone = whole("alone", 1, resume=True)
+    rows, others = (timeless(run.rows()) for run in (unbroken, alone))
+    assert rows.keys() == others.keys()
+    for column, values in rows.items():
+        assert [each for each in values if each is not None] == pytest.approx(
+            [each for each in others[column] if each is not None], rel=1e-6
+        ), column
