@@ -91,8 +91,8 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
 
 def _of_thresholds(trained: Trained) -> set[str]:
     """The metrics that judge the decisions by thresholds, if the model has some."""
-    metrics = reported_recipe(trained.plan).metrics if trained.thresholds else {}
-    return {name for name, metric in metrics.items() if metric.sees == "outputs"}
+    metrics = reported_recipe(trained.plan).metrics
+    return {name for name, metric in metrics.items() if metric.by_threshold}
 
 
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:

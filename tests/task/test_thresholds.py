@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from small_runs import go_on, own_parts, planned, trained
 from torch import Tensor
 
-from dlrun.blocks.decisions import Decision, softmax
+from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
 from dlrun.drawing.style import mean_and_spread, predicted
@@ -37,8 +38,8 @@ import torch
 from dlrun.data import Data, Examples
 
 
-def rare(root, *, task: str = "classification", weighted: bool = False, n: int = 150):
-    """Noisy classes or labels, by the sum of some figures."""
+def rare(root, *, task: str = "classification", weighted: bool = False, n: int = 150, valid: str = ""):
+    """Noisy classes or labels, by the sum of some figures; for `valid` the first label never or always."""
 
     def read():
         stream = torch.Generator().manual_seed(2)
@@ -47,6 +48,8 @@ def rare(root, *, task: str = "classification", weighted: bool = False, n: int =
             x = torch.randn(n, 4, generator=stream)
             noise = torch.randn(n, 2, generator=stream)
             labels = torch.stack([x[:, 0] + x[:, 1], x[:, 2] - x[:, 3]], 1) + noise > torch.tensor([1.5, 2.2])
+            if valid and name == "valid":
+                labels[:, 0] = valid == "always"
             weights = torch.randint(0, 4, (n,), generator=stream).float() if weighted else None
             targets = labels.float() if task == "multilabel" else labels[:, 0].long()
             splits[name] = Examples(x, targets, weights=weights)
@@ -93,6 +96,19 @@ def margin(outputs, targets):
     """The output of the true class above that of the other."""
     return (outputs.gather(1, targets[:, None]) - outputs.gather(1, 1 - targets[:, None])).squeeze(1)
 ''',
+    "metrics/surprise.py": '''
+"""The loss of the outputs, as a metric of them."""
+import torch.nn.functional as F
+task = ("classification", "multilabel")
+better = "lower"
+
+
+def surprise(outputs, targets):
+    """The cross entropy, of labels the sum of theirs."""
+    if targets.dim() == 1:
+        return F.cross_entropy(outputs.double(), targets, reduction="none")
+    return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(1)
+''',
     "metrics/median.py": '''
 """A figure of the whole split."""
 task = "classification"
@@ -109,12 +125,12 @@ RARE: dict[str, Any] = {
     "epochs": 4,
     "seeds": [0, 1],
     "optimizer": {"name": "adam", "lr": 0.02},
-    "metrics": ["accuracy", "f1", "auroc", "average_precision", "log_loss", "brier", "ece"],
+    "metrics": ["accuracy", "f1", "auroc", "average_precision", "log_loss", "brier", "ece", "surprise"],
 }
 LABELS = RARE | {
     "dataset": {"name": "rare", "task": "multilabel"},
     "loss": "bce",
-    "metrics": ["f1", "exact_match", "auroc", "average_precision"],
+    "metrics": ["f1", "exact_match", "auroc", "average_precision", "surprise"],
 }
 KINDS = {
     "two logits": RARE,
@@ -123,7 +139,10 @@ KINDS = {
     "weighted": RARE | {"dataset": {"name": "rare", "weighted": True}, "seeds": [0]},
     "stacked": RARE | {"stacked": True},
 }
-OF_PROBABILITIES = ("loss", "auroc", "average_precision", "log_loss", "brier", "ece", "entropy_bits")
+OF_PROBABILITIES = (
+    *("loss", "auroc", "average_precision", "log_loss", "brier", "ece", "entropy_bits"),
+    "surprise",  # of one's own, it judges the size of outputs
+)
 
 
 def run_of(tmp_path: Path, changes: dict[str, Any]) -> tuple[Run, Parts]:
@@ -246,15 +265,63 @@ def test_a_metric_that_chooses_no_threshold_is_refused_with_the_reason(
     [
         ({"name": "spiral", "valid_fraction": 0.3}, "two classes, or for a label: there are 3 classes"),
         ({"name": "spiral", "classes": 2}, "there is no validation split"),
+        ({"name": "rare", "valid": "never"}, "no threshold is best: no validation example is of spam"),
+        ({"name": "rare", "valid": "always"}, "no threshold is best: every validation example is of spam"),
     ],
 )
-def test_a_run_without_two_classes_or_a_validation_split_is_refused(
+def test_a_run_without_two_classes_or_a_validation_split_of_both_is_refused(
     dataset: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    run, parts = run_of(tmp_path, {"dataset": dataset | {"points": 20}, "epochs": 1})
+    own = {"points": 20} if dataset["name"] == "spiral" else {}
+    run, parts = run_of(tmp_path, {"dataset": dataset | own, "epochs": 1})
     with pytest.raises(UserError, match=said):
-        choose_thresholds(*opened(run, parts), "f1")
+        choose_thresholds(*opened(run, parts), "kappa")
     assert not calibration_file(run.best).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "fix"),
+    [
+        (
+            {
+                "dataset": {"name": "shapes", "images": 6, "test_images": 4, "size": 16},
+                "loss": "cross_entropy",
+            }
+            | {"architecture": {"name": "unet", "channels": 2, "depth": 1}, "metrics": []},
+            "a task pixels predicts a class at each place, and always the most probable one",
+            "class_weight",
+        ),
+        (
+            {"dataset": "line", "loss": "mse", "metrics": []},
+            "for a label: a task regression has neither",
+            "",
+        ),
+    ],
+    ids=["pixels", "regression"],
+)
+def test_a_task_that_no_threshold_decides_is_refused_with_its_own_reason(
+    changes: dict[str, Any], said: str, fix: str, tmp_path: Path
+) -> None:
+    run, parts = run_of(tmp_path, changes | {"epochs": 1})
+    with pytest.raises(UserError, match=said) as refused:
+        choose_thresholds(*opened(run, parts), "f1")
+    assert fix in refused.value.fix and bool(fix) is bool(refused.value.fix)
+
+
+@pytest.mark.parametrize(("valid", "which"), [("never", "no"), ("always", "every")])
+def test_a_label_that_no_or_every_validation_example_has_keeps_one_half(
+    valid: str, which: str, tmp_path: Path
+) -> None:
+    """Else the one at which the metric is defined would be taken for the best, as 0 of a false positive."""
+    labels = LABELS | {"dataset": {"name": "rare", "task": "multilabel", "valid": valid}}
+    run, parts = run_of(tmp_path, labels)
+    chosen = choose_thresholds(*opened(run, parts), "f1")["threshold"]
+    assert chosen["above"]["ham"] == 0.5 != chosen["above"]["spam"]
+    stays, few = chosen["warnings"]
+    assert stays == f"the threshold of ham stays 0.5: {which} validation example has ham"
+    assert "spam (" in few and "ham (" not in few
+    figures = chosen["figures"]["valid"]
+    assert sum(figures["after"]["f1"]) >= sum(figures["before"]["f1"])
 
 
 def test_a_threshold_that_rests_on_few_examples_is_marked(tmp_path: Path) -> None:
@@ -283,6 +350,9 @@ def test_every_figure_row_and_picture_has_the_decisions_of_the_threshold(kind: s
     model, _, _ = opened(run, parts)
     report, found = evaluate_run(model, saved, path, "test"), predicted(model, "test")
     assert report["thresholds"] == {"spam": threshold} and "thresholds" not in before
+    recorded = evaluate_run(model, saved, path, "valid")["recorded"]
+    assert {*recorded} == {"loss", *RARE["metrics"]} - {"accuracy", "f1"}
+    assert not any(own["difference"] for own in recorded.values())
     outputs, targets = model.outputs("test")
     shares = model.decision.probabilities(outputs.double())[..., 1]
     for index, seed in enumerate(model.seeds):
@@ -335,7 +405,7 @@ def test_each_label_has_the_threshold_that_is_best_for_itself(weighted: bool, tm
     assert report["per_class"]["spam"]["f1"] != before["per_class"]["spam"]["f1"]
     means = [report["per_class"][name]["f1"] for name in chosen]
     assert report["metrics"]["f1"] == pytest.approx(sum(means) / 2)
-    for name in ("loss", "auroc", "average_precision"):
+    for name in ("loss", "auroc", "average_precision", "surprise"):
         for seed, figures_before in before["per_seed"].items():
             assert report["per_seed"][seed][name] == figures_before[name], "not changed by one bit"
 
@@ -357,6 +427,19 @@ def test_rows_of_labels_are_decided_by_the_mean_probability_and_of_one_seed_as_t
         assert recall == float("ham" in said)
 
 
+def test_scores_by_a_threshold_are_the_log_odds_beyond_those_of_the_threshold() -> None:
+    outputs = torch.tensor([[0.3, 1.0], [2.0, -1.0]]).double()
+    odds = outputs.softmax(-1)[:, 1].logit()
+    for decision, given in (
+        (Decision(2, 2, softmax, threshold=0.3), outputs),
+        (Decision(2, 1, two_sigmoids, threshold=0.3), odds.unsqueeze(1)),
+    ):
+        shares = decision.scores(given).softmax(-1)
+        assert torch.allclose(shares[:, 1], (odds - torch.tensor(0.3).double().logit()).sigmoid())
+        as_trained = replace(decision, threshold=0.5).scores(given)
+        assert torch.allclose(as_trained.softmax(-1)[:, 1], outputs.softmax(-1)[:, 1])
+
+
 def test_copies_predict_together_by_their_mean_probability_above_the_threshold() -> None:
     decision = Decision(2, 2, softmax, threshold=0.3)
     outputs = torch.tensor([[[0.0, -3.0]], [[0.0, -3.0]], [[0.0, 3.0]]])
@@ -375,7 +458,7 @@ def test_a_threshold_is_of_the_temperatures_at_which_it_was_chosen(tmp_path: Pat
     assert raw["temperatures"] == []
     model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
     report = calibrate(model, saved, run.best)
-    assert report["dropped"]["above"] == raw["threshold"]["above"]
+    assert report["dropped"] == raw["threshold"] | {"chosen": "at other temperatures"}
     model, saved, path = opened(run, parts)
     assert model.temperatures == report["temperatures"] and model.thresholds == {}
     chosen = choose_thresholds(model, saved, path, "f1")
@@ -393,10 +476,30 @@ def test_a_threshold_is_not_taken_for_another_state_and_chosen_anew(tmp_path: Pa
     choose_thresholds(*opened(run, parts), "f1")
     go_on(run, RARE | {"epochs": 12}, parts)
     model, saved, path = opened(run, parts)
-    assert model.thresholds == {} and "are of another checkpoint" in model.data.notes[-1]
+    said = "decisions are as trained: the threshold in best.calibration.json is of another checkpoint"
+    assert model.thresholds == {} and model.data.notes[-1] == (
+        f"{said}; run dlrun calibrate RUN --threshold f1 again"
+    )
     chosen = choose_thresholds(model, saved, path, "kappa")["threshold"]
     assert opened(run, parts)[0].thresholds == chosen["above"]
     assert opened(run, parts)[0].plan.task.decision.threshold == chosen["above"]["spam"]  # type: ignore[union-attr]
+
+
+def test_a_threshold_of_another_state_is_dropped_with_a_word(tmp_path: Path) -> None:
+    run, parts = run_of(tmp_path, RARE)
+    model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
+    calibrate(model, saved, run.best)
+    above = choose_thresholds(*opened(run, parts), "f1")["threshold"]["above"]
+    go_on(run, RARE | {"epochs": 12}, parts)
+    model, saved, path = opened(run, parts)
+    [note] = [note for note in model.data.notes if "calibration.json" in note]
+    assert note.startswith(
+        "probabilities and decisions are as trained: the temperatures and the threshold in "
+    )
+    assert note.endswith("run dlrun calibrate RUN and then dlrun calibrate RUN --threshold f1 again")
+    report = calibrate(model, saved, path)
+    assert report["dropped"]["above"] == above and report["dropped"]["chosen"] == "for other weights"
+    assert "threshold" not in report and opened(run, parts)[0].thresholds == {}
 
 
 @pytest.mark.parametrize(

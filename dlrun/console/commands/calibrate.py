@@ -52,7 +52,7 @@ def calibrate(
     """Make the probabilities of a classifier honest: fit a temperature on its validation split.
 
     Outputs are divided by it before softmax, so that no predicted class changes. --threshold chooses, beside
-    the temperature or without one, from which probability on a class is predicted, where 1/2 is not best.
+    the temperature or without one, above which probability a class is predicted, where 1/2 is not best.
     Both are kept beside the checkpoint, in best.calibration.json, and eval, plot and predict use them and say
     so. A checkpoint that changes, as by resume, has to be calibrated again.
     """
