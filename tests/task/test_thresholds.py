@@ -77,7 +77,7 @@ def constant(shares):
     return -shares.log()
 ''',
     "metrics/cost.py": '''
-"""What wrong decisions cost."""
+"""The cost of wrong decisions."""
 task = "classification"
 better = "lower"
 
@@ -214,7 +214,10 @@ def test_a_metric_of_costs_is_smallest_at_its_threshold(tmp_path: Path) -> None:
     model, _, _ = opened(run, parts)
     share = float((model.loaded["train"].targets == 1).float().mean())
     assert report["threshold"]["above"]["spam"] < share, "so that the class prior would be taken for spam"
-    assert evaluate_run(model, saved, path, "test")["baselines"] == before["baselines"]
+    after = evaluate_run(model, saved, path, "test")
+    assert after["baselines"] == before["baselines"]
+    assert after["metrics"]["accuracy"] < after["baselines"]["class prior"]["accuracy"]
+    assert not any("accuracy" in warning for warning in after["warnings"]), "the best costs have their price"
     outputs, targets = model.outputs("valid")
     shares = outputs.softmax(-1)[..., 1]
     costs = [
@@ -235,6 +238,17 @@ def test_equally_good_thresholds_leave_that_of_one_half(tmp_path: Path) -> None:
     assert best_threshold(odds + 3.5, true, judged_by) == pytest.approx(
         float(torch.tensor([0.5, 6.5]).double().sigmoid().mean())
     )
+
+
+def test_an_example_of_weight_0_has_no_say_in_a_threshold() -> None:
+    judged_by = metric_of_decisions(
+        planned(dataset={"name": "spiral", "points": 20, "classes": 2}), Choice("accuracy")
+    )
+    odds = torch.tensor([[1.0, 1.5, 2.0]]).double()
+    true, weights = torch.tensor([False, True, True]), torch.tensor([1.0, 0.0, 2.0])
+    found = best_threshold(odds, true, judged_by, weights)
+    assert found == pytest.approx(float(odds[0, ::2].sigmoid().mean()))
+    assert best_threshold(odds, true, judged_by) == pytest.approx(float(odds[0, :2].sigmoid().mean()))
 
 
 @pytest.mark.parametrize(
@@ -332,6 +346,13 @@ def test_a_threshold_that_rests_on_few_examples_is_marked(tmp_path: Path) -> Non
     assert 0 < count < 30
     [warning] = choose_thresholds(model, saved, path, "f1")["threshold"]["warnings"]
     assert f"few validation examples decide on the threshold of spam ({count})" in warning
+    weighted = few | {"dataset": {"name": "rare", "weighted": True}, "seeds": [0]}
+    run, parts = run_of(tmp_path, weighted)
+    model, saved, path = opened(run, parts)
+    spam, weights = model.loaded["valid"].targets == 1, model.weights("valid")
+    assert weights is not None and int((spam & (weights > 0)).sum()) < int(spam.sum())
+    [warning] = choose_thresholds(model, saved, path, "f1")["threshold"]["warnings"]
+    assert f"spam ({int((spam & (weights > 0)).sum())})" in warning, "those of weight 0 decide nothing"
     run, parts = run_of(tmp_path, RARE | {"dataset": {"name": "rare", "n": 600}, "epochs": 1})
     assert choose_thresholds(*opened(run, parts), "f1")["threshold"]["warnings"] == []
 
@@ -358,6 +379,9 @@ def test_every_figure_row_and_picture_has_the_decisions_of_the_threshold(kind: s
     for index, seed in enumerate(model.seeds):
         counts, figures = torch.tensor(report["confusion"][str(seed)]), report["per_seed"][str(seed)]
         assert figures["accuracy"] == pytest.approx(float(counts.diagonal().sum() / counts.sum()))
+        after = chosen["figures"]["test"]["after"]
+        assert after["precision"][index] == pytest.approx(float(counts[1, 1] / counts[:, 1].sum()))
+        assert after["recall"][index] == pytest.approx(float(counts[1, 1] / counts[1].sum())), "those of spam"
         assert figures["accuracy"] == pytest.approx(found.accuracy()[index]), "pictures"
         assert found.classes[index].equal((shares[index] > threshold).long())
         for name in ("accuracy", "f1"):
@@ -449,6 +473,18 @@ def test_copies_predict_together_by_their_mean_probability_above_the_threshold()
     assert Decision(2, 2, softmax, threshold=0.4).decide_together(outputs).tolist() == [0]
 
 
+def test_a_single_copy_predicts_the_class_that_is_counted() -> None:
+    """Although its probability, rounded, may lie on the other side of the threshold."""
+    logits = torch.linspace(-3, 3, 101).double().view(-1, 1, 1, 1)
+    rounded_otherwise = 0
+    for outputs in logits:
+        share = float(two_sigmoids(outputs)[..., 1])
+        decision = Decision(2, 1, two_sigmoids, threshold=share)
+        assert decision.decide_together(outputs).equal(decision.decide(outputs)[0])
+        rounded_otherwise += int(decision.decide(outputs))  # its probability is not above itself
+    assert rounded_otherwise
+
+
 # ------------------------------------------------------------------------ kept
 
 
@@ -469,6 +505,9 @@ def test_a_threshold_is_of_the_temperatures_at_which_it_was_chosen(tmp_path: Pat
     assert again["threshold"] == chosen["threshold"] and "dropped" not in again
     assert opened(run, parts)[0].thresholds == chosen["threshold"]["above"]
     assert json.loads(calibration_file(run.best).read_text(), parse_constant=pytest.fail) == again
+    others = again | {"temperatures": [1.01 * own for own in again["temperatures"]]}
+    calibration_file(run.best).write_text(json.dumps(others))
+    assert "threshold" not in calibrate(model, saved, run.best)
 
 
 def test_a_threshold_is_not_taken_for_another_state_and_chosen_anew(tmp_path: Path) -> None:
