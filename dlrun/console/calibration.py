@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table
-from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, share, short_text
+from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, short_text
 from dlrun.console.streams import err, out, print_line, print_warning
 from dlrun.results.calibration import DROPPED
 from dlrun.training.calibration import THRESHOLD, metric_of
+from dlrun.training.figures import share
 
 _MOST_LABELS = 20
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
 from dlrun.blocks.tasks import Report
 from dlrun.config.keys import AVERAGED, Choice
 from dlrun.data.example_weights import parted, wide
@@ -162,7 +164,6 @@ def _warnings(
     A threshold that is best for one metric makes others worse, so that those of decisions are not compared.
     """
     plan, rows = trained.plan, dict[str, list[Any]]()
-    optimistic = "the threshold was chosen on these examples: figures of decisions are optimistic"
     with suppress(UserError):  # a damaged metrics.csv
         rows = trained.rows
     means = {
@@ -172,11 +173,25 @@ def _warnings(
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
     in_training = trained.baselines("train") if found and training else {}
     warnings = [said_worst(found, plan, training, rows, in_training)] if found else []
-    warnings += [optimistic] * bool(trained.thresholds and split == "valid")
+    warnings += _optimism(trained, split)
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")
     return warnings
+
+
+def _optimism(trained: Trained, split: str) -> Iterator[str]:
+    """Yield a line if thresholds were chosen on examples of a split, as far as that is known."""
+    if not trained.thresholds:
+        return
+    on, keys = "these" if split == "valid" else "", trained.loaded[split].keys
+    if trained.given and trained.validated_on is not None and keys is not None:
+        count = int(torch.isin(keys, trained.validated_on).sum())
+        on = f"{count:,} of these" if count < len(keys) else "these"
+        on = on if count else ""
+    if on:
+        chosen = "thresholds were" if len(trained.thresholds) > 1 else "threshold was"
+        yield f"the {chosen} chosen on {on} examples: figures of decisions are optimistic"
 
 
 def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:

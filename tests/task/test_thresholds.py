@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.drawing.style import mean_and_spread, predicted
+from dlrun.drawing.style import headline, mean_and_spread, predicted
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.plots.calibration import calibration
 from dlrun.results.calibration import calibrate
@@ -434,6 +435,19 @@ def test_each_label_has_the_threshold_that_is_best_for_itself(weighted: bool, tm
             assert report["per_seed"][seed][name] == figures_before[name], "not changed by one bit"
 
 
+def test_thresholds_of_labels_are_said_as_several_and_their_metric_with_its_options(
+    tmp_path: Path, dlrun: Callable[..., Any]
+) -> None:
+    run, parts = run_of(tmp_path, LABELS)
+    own = ("--parts", parts.folder)
+    done = dlrun("calibrate", run.folder, "--threshold", "f1", *own)
+    assert "chosen by f1 (average macro) on 150 validation examples" in done.out, done.err
+    assert "by which the thresholds were chosen, are optimistic" in done.out
+    assert "decide by them from now on" in done.out
+    found = json.loads(dlrun("eval", run.folder, "--split", "valid", "--json", *own).out)
+    assert "the thresholds were chosen on these examples" in " ".join(found["warnings"])
+
+
 def test_rows_of_labels_are_decided_by_the_mean_probability_and_of_one_seed_as_they_are_counted(
     tmp_path: Path,
 ) -> None:
@@ -551,6 +565,12 @@ def test_a_damaged_threshold_is_refused(entry: Any, tmp_path: Path) -> None:
     calibration_file(run.best).write_text(json.dumps(report | {"threshold": entry}))
     with pytest.raises(CheckpointRefused, match="beside the checkpoint"):
         opened(run, parts)
+
+
+def test_a_threshold_in_a_title_is_not_rounded_to_1(tmp_path: Path) -> None:
+    model = planned(own_parts(tmp_path, OWN), **RARE)
+    given = Trained(model, model.load(), model.hardware(), model.model(), 1, thresholds={"spam": 0.9997})
+    assert "spam above 0.9997" in headline(given, "Classes")
 
 
 def test_options_of_the_metric_are_those_of_the_config(tmp_path: Path) -> None:
