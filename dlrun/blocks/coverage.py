@@ -26,8 +26,8 @@ def refuse_other_quantiles(name: str, found: object, shape: tuple[int, ...]) -> 
         raise UserError(f"{said} {said_kind(found)}, no quantiles by their levels", fix=fix)
     for level, quantile in found.items():
         if not isinstance(level, int | float) or not 0 < level < 1:
-            what = f"{said} the level {shortened(repr(level))}, which is no share between 0 and 1"
-            raise UserError(what, fix=f"{fix}; no quantile of 0 or 1 can be judged by examples")
+            what = f"{said} the level {shortened(repr(level))}, but levels are above 0 and below 1"
+            raise UserError(what, fix=fix)
         if not isinstance(quantile, Tensor) or quantile.shape != shape:
             is_tensor = isinstance(quantile, Tensor)
             given = f"shape {tuple(quantile.shape)}" if is_tensor else said_kind(quantile)

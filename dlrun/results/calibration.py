@@ -61,14 +61,12 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
         "examples": {name: len(trained.loaded[name]) for name in before},
         "figures": {name: {"before": before[name], "after": after[name]} for name in before},
     }
-    if threshold is None:
-        keep_calibration(path, report)
-        return report
-    if earlier.thresholds and _are_close(earlier.temperatures, temperatures):
+    stays = bool(earlier.thresholds) and _are_close(earlier.temperatures, temperatures)
+    if stays:
         report[THRESHOLD] = threshold
-        keep_calibration(path, report)
-        return report
     keep_calibration(path, report)
+    if stays or threshold is None:
+        return report
     why = "at other temperatures" if earlier.thresholds else "for other weights"
     return report | {DROPPED: threshold | {"chosen": why}}
 

@@ -182,16 +182,14 @@ def _warnings(
 
 def _optimism(trained: Trained, split: str) -> Iterator[str]:
     """Yield a line if thresholds were chosen on examples of a split, as far as that is known."""
-    if not trained.thresholds:
-        return
-    on, keys = "these" if split == "valid" else "", trained.loaded[split].keys
-    if trained.given and trained.validated_on is not None and keys is not None:
+    keys, n = trained.loaded[split].keys, len(trained.loaded[split])
+    count = n if split == "valid" else 0
+    if trained.validated_on is not None and keys is not None:
         count = int(torch.isin(keys, trained.validated_on).sum())
-        on = f"{count:,} of these" if count < len(keys) else "these"
-        on = on if count else ""
-    if on:
+    if trained.thresholds and count:
         chosen = "thresholds were" if len(trained.thresholds) > 1 else "threshold was"
-        yield f"the {chosen} chosen on {on} examples: figures of decisions are optimistic"
+        these = "these" if count == n else f"{count:,} of these"
+        yield f"the {chosen} chosen on {these} examples: figures of decisions are optimistic"
 
 
 def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:

@@ -120,9 +120,8 @@ def best_threshold(
     shares = log_odds.sigmoid().unique()
     halfway = (shares[1:] + shares[:-1]) / 2
     candidates = torch.cat([halfway.new_tensor([0.5]), halfway[(halfway > 0) & (halfway < 1)]])
-    means = torch.stack([_figures(own, true, each, candidates.logit(), judged_by) for own in log_odds]).mean(
-        0
-    )
+    limits = candidates.logit()
+    means = torch.stack([_figures(own, true, each, limits, judged_by) for own in log_odds]).mean(0)
     means = means if judged_by.is_higher_better else -means
     if bool(means.isnan().all()):
         return None

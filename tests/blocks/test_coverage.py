@@ -116,10 +116,10 @@ def quantiles(outputs):
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
-        ("{0.0: outputs - 1, 0.9: outputs}", "the level 0.0, which is no share between 0 and 1"),
-        ("{0.1: outputs - 1, 1: outputs}", "the level 1, which is no share between 0 and 1"),
-        ("{90: outputs}", "the level 90, which is no share between 0 and 1"),
-        ("{'low': outputs}", "the level 'low', which is no share"),
+        ("{0.0: outputs - 1, 0.9: outputs}", "the level 0.0, but levels are above 0 and below 1"),
+        ("{0.1: outputs - 1, 1: outputs}", "the level 1, but levels are above 0 and below 1"),
+        ("{90: outputs}", "the level 90, but levels are above 0 and below 1"),
+        ("{'low': outputs}", "the level 'low', but levels are"),
         ("{0.9: outputs[:, 0]}", r"shape \(2,\) for the level 0.9, but the targets have shape \(2, 2\)"),
         ("[outputs]", "a list, no quantiles by their levels"),
         ("{}", "no quantiles by their levels"),
