@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -11,9 +12,27 @@ from torch import Tensor
 
 from dlrun.blocks.tasks import Report
 from dlrun.data.example_weights import wide
+from dlrun.data.misfits import said_kind
 from dlrun.data.trees import Tree, single
+from dlrun.errors import UserError, shortened
 
-_BY_CHANCE = 3.0  # standard errors by which a share may miss its promise
+_BY_CHANCE = 0.0027  # that a report whose promises hold is marked; 3 standard errors of a single share
+
+
+def refuse_other_quantiles(name: str, found: object, shape: tuple[int, ...]) -> None:
+    """Raise UserError unless a loss has given quantiles of a shape by levels between 0 and 1."""
+    said, fix = f"quantiles() of {name} gives", "return a dict such as {0.1: low, 0.9: high}"
+    if not isinstance(found, Mapping) or not found:
+        raise UserError(f"{said} {said_kind(found)}, no quantiles by their levels", fix=fix)
+    for level, quantile in found.items():
+        if not isinstance(level, int | float) or not 0 < level < 1:
+            what = f"{said} the level {shortened(repr(level))}, but levels are above 0 and below 1"
+            raise UserError(what, fix=fix)
+        if not isinstance(quantile, Tensor) or quantile.shape != shape:
+            is_tensor = isinstance(quantile, Tensor)
+            given = f"shape {tuple(quantile.shape)}" if is_tensor else said_kind(quantile)
+            what = f"{said} {given} for the level {level}, but the targets have shape {shape}"
+            raise UserError(what, fix="give a number for each target")
 
 
 class Coverage(Report):
@@ -82,7 +101,11 @@ class Coverage(Report):
         return shares
 
     def warnings(self) -> list[str]:
-        """The share that misses its promise by the most standard errors, where chance does not explain it."""
+        """The share that misses its promise by the most standard errors, where chance does not explain it.
+
+        The more shares there are, the further one has to be (Bonferroni's correction): if all hold, a warning
+        appears for fewer than 3 in 1,000 such reports.
+        """
         missed = sorted(self._missed(), reverse=True)
         if not missed:
             return []
@@ -97,12 +120,13 @@ class Coverage(Report):
             for (low, high), total in self._inside.items()
         ]
         shares += [(f"below the quantile {level:.3g}", level, total) for level, total in self._below.items()]
+        most = -NormalDist().inv_cdf(_BY_CHANCE / 2 / max(1, len(shares) * len(self.names)))
         for place, promised, total in shares:
             error = math.sqrt(promised * (1 - promised) * self._squares) / self._weight
             for name, share in zip(self.names, self._shares(total), strict=True):
-                if abs(share - promised) > _BY_CHANCE * error:
+                if abs(share - promised) > most * error:
                     said = (
                         f"{100 * share:.1f} % of the targets ({name}) lie {place}, not {100 * promised:.1f} %"
                     )
-                    by = f"{_BY_CHANCE:.0f} standard errors of {100 * error:.1f} points"
+                    by = f"{most:.1f} standard errors of {100 * error:.1f} points"
                     yield abs(share - promised) / error, f"{said}: they miss it by more than {by}"

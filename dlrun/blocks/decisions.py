@@ -35,7 +35,7 @@ class Decision:
         """Figures (…, classes) whose largest is at the predicted class: metrics are given them."""
         if self.threshold is not None:
             above = self.log_odds(outputs) - log_odds_of(self.threshold)
-            return torch.stack([-above, above], -1)
+            return torch.stack([torch.zeros_like(above), above], -1)
         if self.is_by_probability:
             return self._logarithms(outputs)
         return torch.cat([torch.zeros_like(outputs), outputs], -1) if self.outputs == 1 else outputs

@@ -38,7 +38,8 @@ class Metric:
     CPU. It is measured where a split is evaluated, not over the changing weights of an epoch. `sees` is the
     name of its first parameter: outputs, probabilities or log_probabilities. With `has_places` it is given
     outputs and targets with their places, else each place as an example. `with_weights` makes the measure of
-    a whole split from the weights (n,) of its examples, if it takes them.
+    a whole split from the weights (n,) of its examples, if it takes them. One `by_threshold` is given scores
+    by which the thresholds of the task decide.
     """
 
     measure: Measure
@@ -48,6 +49,7 @@ class Metric:
     sees: str = "outputs"
     has_places: bool = False
     with_weights: Callable[[Tensor], Measure] | None = None
+    by_threshold: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Report:
         return {}
 
     def warnings(self) -> list[str]:
-        """What of the report cannot be trusted, a line each."""
+        """Lines on figures of the report that cannot be trusted."""
         return []
 
 
@@ -105,7 +107,7 @@ class Task:
     the token that follows, which no output before it may have seen. One that `is_evaluated_shuffled` has
     batches of a fixed random order, for a loss that compares the examples of a batch, and its guesses have
     metrics alone. If it `has_own_space`, outputs of one model are not compared with those of another.
-    Each of the `positives`, the second of two classes or the labels, may be predicted from another
+    Each of the `positives`, the second of two classes or the labels, may be predicted above another
     probability than 1/2. `metrics` and `plots` are those that `dlrun eval` adds to the config's. If
     predictions are images, `image_name` says what one is, such as mask.
     """

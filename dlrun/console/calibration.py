@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from dlrun.console.layout import class_name, plain_table
-from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, share
+from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, short_text
 from dlrun.console.streams import err, out, print_line, print_warning
 from dlrun.results.calibration import DROPPED
-from dlrun.training.calibration import THRESHOLD
+from dlrun.training.calibration import THRESHOLD, metric_of
+from dlrun.training.figures import share
 
 _MOST_LABELS = 20
 
@@ -26,9 +27,9 @@ def print_calibration(report: Mapping[str, Any], file: Path) -> None:
     print_line(f"{report['run'] or report['checkpoint']}, {each}, {examples}", console)
     _print_figures(report["figures"], "as trained", "calibrated", console)
     if dropped := report.get(DROPPED):
-        was = f"the threshold ({said_thresholds(dropped['above'])}) was chosen at other temperatures"
+        was = f"the threshold ({said_thresholds(dropped['above'])}) was chosen {dropped['chosen']}"
         whose = report["run"] or report["checkpoint"]
-        again = f"dlrun calibrate {whose} --threshold {_metric_of(dropped)} chooses one at these"
+        again = f"dlrun calibrate {whose} --threshold {metric_of(dropped)} chooses one at these temperatures"
         print_warning(f"{was}, and is dropped: {again}", console)
     elif THRESHOLD in report:
         kept = said_thresholds(report[THRESHOLD]["above"])
@@ -41,7 +42,9 @@ def print_thresholds(report: Mapping[str, Any], file: Path) -> None:
     console, chosen = out(), report[THRESHOLD]
     thresholds, figures = chosen["above"], chosen["figures"]
     at = f" at {said_temperatures(report['temperatures'])}" if report["temperatures"] else ""
-    examples = f"chosen by {_metric_of(chosen)} on {chosen['examples']['valid']:,} validation examples"
+    examples = (
+        f"chosen by {_said_metric(chosen['metric'])} on {chosen['examples']['valid']:,} validation examples"
+    )
     about = f"{report['run'] or report['checkpoint']}, {said_thresholds(thresholds)}{at}, {examples}"
     print_line(about, console)
     if len(thresholds) > 1:
@@ -49,11 +52,12 @@ def print_thresholds(report: Mapping[str, Any], file: Path) -> None:
     _print_figures(figures, "above 0.5", "by threshold", console)
     of = f"of {class_name(*thresholds)}" if len(thresholds) == 1 else "means over labels"
     of_test = ", the test figures are not" if "test" in figures else ""
-    optimistic = f"the validation figures, by which the threshold was chosen, are optimistic{of_test}"
+    chose, them = ("the threshold was", "it") if len(thresholds) == 1 else ("the thresholds were", "them")
+    optimistic = f"the validation figures, by which {chose} chosen, are optimistic{of_test}"
     print_line(f"precision and recall are {'those ' * (len(thresholds) == 1)}{of}; {optimistic}", console)
     for warning in chosen["warnings"]:
         print_warning(warning, console)
-    print_line(f"eval, plot and predict decide by it from now on: {file}", console)
+    print_line(f"eval, plot and predict decide by {them} from now on: {file}", console)
 
 
 def print_calibrated(found: Mapping[str, Any]) -> None:
@@ -86,9 +90,9 @@ def _print_figures(figures: Mapping[str, Any], before: str, after: str, console:
     console.print(table)
 
 
-def _metric_of(chosen: Mapping[str, Any]) -> str:
-    """The name of the metric by which thresholds were chosen."""
-    match chosen:
-        case {"metric": str(name)} | {"metric": {"name": str(name)}}:
-            return name
-    return "METRIC"  # of a file that does not tell it
+def _said_metric(choice: str | Mapping[str, Any]) -> str:
+    """A metric with its options in words: `f1 (average macro)`."""
+    if isinstance(choice, str):
+        return choice
+    options = ", ".join(f"{key} {short_text(value)}" for key, value in choice.items() if key != "name")
+    return f"{choice['name']} ({options})"

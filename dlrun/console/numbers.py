@@ -49,16 +49,13 @@ def said_temperatures(temperatures: Sequence[float]) -> str:
 
 def said_thresholds(thresholds: Mapping[str, float]) -> str:
     """Thresholds in words, such as `spam above a probability of 0.31`; of several labels their range."""
+    from dlrun.training.figures import share
+
     low, high = share(min(thresholds.values())), share(max(thresholds.values()))
     if len(thresholds) == 1:
         return f"{class_name(*thresholds)} above a probability of {low}"
     bounds = f"a probability of {low}" if low == high else f"probabilities of {low} to {high}"
     return f"{len(thresholds)} labels above {bounds}"
-
-
-def share(probability: float) -> str:
-    """A probability between 0 and 1 with three digits, or so many that it is not rounded to 1."""
-    return next(text for n in (3, 6, 17) if float(text := f"{probability:.{n}g}") < 1)
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
 from dlrun.data.example_weights import weighted_mean
-from dlrun.training.figures import spread
+from dlrun.training.figures import share, spread
 from dlrun.training.trained import Trained
 
 TEXT = 11.0  # points: legible if a figure 6.4 inches wide is shown with 600 pixels
@@ -87,7 +87,7 @@ def _said_thresholds(thresholds: Mapping[str, float]) -> str:
     """Thresholds for a title, of the second of two classes `spam above 0.31`; "" if there are none."""
     if len(thresholds) > 1:
         return "a threshold for each label"
-    return "".join(f"{shown(name, 12)} above {own:.2g}" for name, own in thresholds.items())
+    return "".join(f"{shown(name, 12)} above {share(own)}" for name, own in thresholds.items())
 
 
 def over_seeds(trained: Trained) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.keys import Choice
-from dlrun.errors import CheckpointRefused, UserError
+from dlrun.errors import UserError
 from dlrun.training.calibration import (
     THRESHOLD,
     calibration_of,
@@ -35,8 +35,9 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
     """Fit the temperatures on the validation split, keep them beside the checkpoint, and report.
 
     The report has the figures of each split but train before and after, a list over seeds. The model is
-    calibrated from then on. A threshold that was chosen at other temperatures is `dropped`. Raises UserError
-    if it predicts no class, or has no validation split.
+    calibrated from then on. A threshold that was chosen at other temperatures, or for other weights, is
+    `dropped`. Raises UserError if it predicts no class, or has no validation split, and CheckpointRefused for
+    a damaged file beside the checkpoint.
     """
     plan = trained.plan
     if plan.task.decision is None or plan.data.places:
@@ -44,6 +45,10 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
         fix = "choose thresholds of its labels: --threshold f1" if plan.task.positives else ""
         raise UserError(what, fix=fix)
     refuse_without_validation(trained, "a temperature could be fitted")
+    earlier, _ = calibration_of(saved, path, plan.task.positives)
+    threshold = None
+    with suppress(FileNotFoundError):
+        threshold = kept_calibration(path).get(THRESHOLD)
     outputs, targets = trained.outputs("valid")
     temperatures = fitted_temperatures(outputs, targets, trained.decision, trained.weights("valid"))
     choices = {name: Choice(name, plan.parts.part("metrics", name).defaults) for name in FIGURES}
@@ -56,15 +61,14 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
         "examples": {name: len(trained.loaded[name]) for name in before},
         "figures": {name: {"before": before[name], "after": after[name]} for name in before},
     }
-    chosen, dropped = dict[str, Any](), dict[str, Any]()
-    with suppress(CheckpointRefused):  # a damaged file is written anew
-        earlier, _ = calibration_of(saved, path, plan.task.positives)
-        if earlier.thresholds and _are_close(earlier.temperatures, temperatures):
-            chosen = {THRESHOLD: kept_calibration(path)[THRESHOLD]}
-        elif earlier.thresholds:
-            dropped = {DROPPED: kept_calibration(path)[THRESHOLD]}
-    keep_calibration(path, report | chosen)
-    return report | chosen | dropped
+    stays = bool(earlier.thresholds) and _are_close(earlier.temperatures, temperatures)
+    if stays:
+        report[THRESHOLD] = threshold
+    keep_calibration(path, report)
+    if stays or threshold is None:
+        return report
+    why = "at other temperatures" if earlier.thresholds else "for other weights"
+    return report | {DROPPED: threshold | {"chosen": why}}
 
 
 def about(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]:

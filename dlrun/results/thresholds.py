@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,7 @@ def choose_thresholds(trained: Trained, saved: Checkpoint, path: Path, name: str
     """
     task = trained.plan.task
     if not task.positives:
-        there = f"a task {trained.data.task} has none of both"
-        if task.decision and task.is_of_one_class:
-            there = f"there are {len(trained.data.classes):,} classes"
-        raise UserError(f"a threshold decides between two classes, or for a label: {there}")
+        raise _without_positives(trained)
     refuse_without_validation(trained, "a threshold could be chosen")
     plan = decided_by(trained.plan, {})
     options = next((own.options for own in plan.config.metrics if own.name == name), None)
@@ -43,14 +40,23 @@ def choose_thresholds(trained: Trained, saved: Checkpoint, path: Path, name: str
     outputs, targets = trained.outputs("valid")
     log_odds, applies = task.log_odds(outputs), task.applies(targets)
     weights = trained.weights("valid")
-    thresholds = {}
-    for place, positive in enumerate(task.positives):
-        found = best_threshold(log_odds[..., place], applies[:, place], judged_by, weights)
-        if found is None and task.decision:
-            what = f"{name} is not defined at any threshold: the validation examples are of one class"
-            raise UserError(what, fix="hold out more examples: dataset.valid_fraction")
+    counted = applies if weights is None else applies[weights > 0]
+    thresholds, undecided, verb = dict[str, float](), dict[str, str](), "is of" if task.decision else "has"
+    for place, (positive, count) in enumerate(zip(task.positives, counted.sum(0).tolist(), strict=True)):
+        found = None
+        if 0 < count < len(counted):
+            found = best_threshold(log_odds[..., place], applies[:, place], judged_by, weights)
+            why = f"{name} is not defined at any threshold"
+        else:
+            why = f"{'every' if count else 'no'} validation example {verb} {positive}"
+        if found is None:
+            undecided[positive] = why
         thresholds[positive] = 0.5 if found is None else found
-    choices = {name: choice} | _beside(plan)
+    if undecided and task.decision:
+        [why] = undecided.values()
+        raise UserError(f"no threshold is best: {why}", fix="hold out more examples: dataset.valid_fraction")
+    # the metric comes first, with the options by which it chooses
+    choices = {name: choice} | _beside(plan) | {name: choice}
     before = measured(replace(trained, plan=plan), choices)
     after = measured(replace(trained, plan=decided_by(plan, thresholds)), choices)
     chosen = {
@@ -58,7 +64,7 @@ def choose_thresholds(trained: Trained, saved: Checkpoint, path: Path, name: str
         "above": thresholds,
         "examples": {split: len(trained.loaded[split]) for split in before},
         "figures": {split: {"before": before[split], "after": after[split]} for split in before},
-        "warnings": list(_warnings(task.positives, applies if weights is None else applies[weights > 0])),
+        "warnings": [*_of_undecided(undecided), *_of_few(task.positives, counted, undecided)],
     }
     kept = kept_calibration(path) if trained.temperatures else about(trained, saved, path)
     report = kept | {THRESHOLD: chosen}
@@ -79,11 +85,30 @@ def _beside(plan: Plan) -> dict[str, Choice]:
     }
 
 
-def _warnings(positives: tuple[str, ...], applies: Tensor) -> Iterator[str]:
-    """Yield that thresholds rest on few examples (n, positives)."""
+def _without_positives(trained: Trained) -> UserError:
+    """The reason why a task has nothing that a threshold decides, with the remedy if there is one."""
+    data, task = trained.data, trained.plan.task
+    if task.is_of_one_class:
+        there, fix = f"there are {len(data.classes):,} classes", ""
+    elif task.decision:
+        there = f"a task {data.task} predicts a class at each place, and always the most probable one"
+        fix = "train with loss.class_weight=balanced, by which rare classes are predicted more often"
+    else:
+        there, fix = f"a task {data.task} has neither", ""
+    return UserError(f"a threshold decides between two classes, or for a label: {there}", fix=fix)
+
+
+def _of_undecided(undecided: Mapping[str, str]) -> Iterator[str]:
+    """Yield that labels keep 1/2, with the reason of each."""
+    for name, why in undecided.items():
+        yield f"the threshold of {name} stays 0.5: {why}"
+
+
+def _of_few(positives: Sequence[str], applies: Tensor, undecided: Collection[str]) -> Iterator[str]:
+    """Yield that thresholds rest on few of the examples (n, positives) that count."""
     true = applies.sum(0)
     least = dict(zip(positives, true.minimum(len(applies) - true).tolist(), strict=True))
-    few = [f"{name} ({count})" for name, count in least.items() if count < FEW]
+    few = [f"{name} ({count})" for name, count in least.items() if count < FEW and name not in undecided]
     if few:
         what = f"threshold{'s' * (len(few) > 1)} of {', '.join(few)}"
         rule = f"with fewer than {FEW} on one side, others would have given another one"

@@ -75,7 +75,11 @@ class Classification(Task):
     def metric(self, metric: Metric) -> Metric:
         """The metric of the scores that predict the class, so that all metrics judge one prediction."""
         judged = sees_main(metric, seen_by(metric, self.decision))
-        return replace(judged, measure=lambda outputs, targets: judged.measure(outputs, _classes(targets)))
+        return replace(
+            judged,
+            measure=lambda outputs, targets: judged.measure(outputs, _classes(targets)),
+            by_threshold=metric.sees == "outputs" and self.decision.threshold is not None,
+        )
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the classes in training.

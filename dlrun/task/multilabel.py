@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -94,7 +95,8 @@ class Multilabel(Task):
             "probabilities": torch.sigmoid,
             "log_probabilities": logsigmoid,
         }
-        return sees_main(metric, changes[metric.sees])
+        by_threshold = metric.sees == "outputs" and self.thresholds is not None
+        return replace(sees_main(metric, changes[metric.sees]), by_threshold=by_threshold)
 
     def guesses(self, training: Split, split: Split) -> dict[str, Tensor]:
         """The constant model whose probabilities are the shares of the labels in training."""

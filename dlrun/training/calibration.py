@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import Trained
 
 THRESHOLD = "threshold"  # the entry of the file that has the thresholds
-_AGAIN = "dlrun calibrate fits them anew"
+_ANEW = "delete the file (dlrun calibrate RUN --remove), and calibrate again"
 
 
 def fitted_temperatures(
@@ -108,28 +108,53 @@ def calibration_of(saved: Checkpoint, path: Path, positives: Sequence[str]) -> t
     file = calibration_file(path)
     try:
         kept = kept_calibration(path)
-        found = Calibration(kept["temperatures"], kept.get(THRESHOLD, {}).get("above", {}))
-        if not all(type(each) is float and 0 < each < math.inf for each in found.temperatures):
+        found = Calibration(kept["temperatures"], kept[THRESHOLD]["above"] if THRESHOLD in kept else {})
+        if type(found.temperatures) is not list or not all(
+            type(each) is float and 0 < each < math.inf for each in found.temperatures
+        ):
             raise TypeError("temperatures")
-        if not all(type(each) is float and 0 < each < 1 for each in found.thresholds.values()):
+        if bool(found.thresholds) is not (THRESHOLD in kept) or not all(
+            type(each) is float and 0 < each < 1 for each in found.thresholds.values()
+        ):
             raise TypeError("thresholds")
         own = {key: kept[key] for key in identity_of(saved)}
     except FileNotFoundError:
         return Calibration(), ""
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        what = "the temperatures beside the checkpoint cannot be read"
-        raise CheckpointRefused(what, where=str(file), fix=f"delete the file; {_AGAIN}") from None
+        what = "the calibration beside the checkpoint cannot be read"
+        raise CheckpointRefused(what, where=str(file), fix=_ANEW) from None
     copies = {len(found.temperatures), len(saved.state["model"])} - {0}
     if own != identity_of(saved) or len(copies) > 1:
         whose = f"its {kept['weights']} weights" if own["sha256"] == saved.digest else "another checkpoint"
-        return (
-            Calibration(),
-            f"probabilities are not calibrated: the temperatures in {file.name} are of {whose}; {_AGAIN}",
-        )
+        return Calibration(), _not_taken(found, kept, file.name, whose)
     if found.thresholds and {*found.thresholds} != {*positives}:
         what = "the thresholds beside the checkpoint are not of its classes"
-        raise CheckpointRefused(what, where=str(file), fix=f"delete the file; {_AGAIN}")
+        raise CheckpointRefused(what, where=str(file), fix=_ANEW)
     return found, ""
+
+
+def _not_taken(found: Calibration, kept: dict[str, Any], file: str, whose: str) -> str:
+    """The note on temperatures and thresholds in a file that belong to other weights."""
+    states, things, commands = [], [], []
+    if found.temperatures or not found.thresholds:
+        states, things, commands = ["probabilities"], ["the temperatures"], ["dlrun calibrate RUN"]
+    if found.thresholds:
+        states.append("decisions")
+        things.append("the thresholds" if len(found.thresholds) > 1 else "the threshold")
+        commands.append(f"dlrun calibrate RUN --threshold {metric_of(kept[THRESHOLD])}")
+    are = "is" if things == ["the threshold"] else "are"
+    again = f"run {' and then '.join(commands)} again"
+    return (
+        f"{' and '.join(states)} are as trained: {' and '.join(things)} in {file} {are} of {whose}; {again}"
+    )
+
+
+def metric_of(chosen: Mapping[str, Any]) -> str:
+    """The name of the metric by which the thresholds of a report were chosen; METRIC if it tells none."""
+    match chosen:
+        case {"metric": str(name)} | {"metric": {"name": str(name)}} if name.isidentifier():
+            return name
+    return "METRIC"
 
 
 def kept_calibration(path: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
 from dlrun.blocks.tasks import Report
 from dlrun.config.keys import AVERAGED, Choice
 from dlrun.data.example_weights import parted, wide
@@ -93,8 +95,8 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
 
 def _of_thresholds(trained: Trained) -> set[str]:
     """The metrics that judge the decisions by thresholds, if the model has some."""
-    metrics = reported_recipe(trained.plan).metrics if trained.thresholds else {}
-    return {name for name, metric in metrics.items() if metric.sees == "outputs"}
+    metrics = reported_recipe(trained.plan).metrics
+    return {name for name, metric in metrics.items() if metric.by_threshold}
 
 
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
@@ -164,7 +166,6 @@ def _warnings(
     A threshold that is best for one metric makes others worse, so that those of decisions are not compared.
     """
     plan, rows = trained.plan, dict[str, list[Any]]()
-    optimistic = "the threshold was chosen on these examples: figures of decisions are optimistic"
     with suppress(UserError):  # a damaged metrics.csv
         rows = trained.rows
     means = {
@@ -175,11 +176,23 @@ def _warnings(
     in_training = trained.baselines("train") if found and training else {}
     without = "without tta " * bool(trained.tta)
     warnings = [without + said_worst(found, plan, training, rows, in_training)] if found else []
-    warnings += [optimistic] * bool(trained.thresholds and split == "valid")
+    warnings += _optimism(trained, split)
     if plan.data.weighted and not _takes_weights(plan.task.report(1)):
         what = f"what the task {plan.data.task} adds counts every example once, whatever its weight"
         warnings.append(f"{what}: its report's add() takes no weights")
     return warnings
+
+
+def _optimism(trained: Trained, split: str) -> Iterator[str]:
+    """Yield a line if thresholds were chosen on examples of a split, as far as that is known."""
+    keys, n = trained.loaded[split].keys, len(trained.loaded[split])
+    count = n if split == "valid" else 0
+    if trained.validated_on is not None and keys is not None:
+        count = int(torch.isin(keys, trained.validated_on).sum())
+    if trained.thresholds and count:
+        chosen = "thresholds were" if len(trained.thresholds) > 1 else "threshold was"
+        these = "these" if count == n else f"{count:,} of these"
+        yield f"the {chosen} chosen on {these} examples: figures of decisions are optimistic"
 
 
 def _harm_of_views(trained: Trained, figures: Row, plainly: Row) -> Iterator[str]:

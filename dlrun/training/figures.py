@@ -1,4 +1,4 @@
-"""Figures: their names in words, and their means and standard deviations over seeds."""
+"""Figures: their names in words, probabilities, and means and standard deviations over seeds."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ def column_name(column: str) -> str:
         return column
     of_average = ", averaged weights" if figure.endswith(AVERAGED) else ""
     return f"{_SPLITS[split]} {figure_name(figure.removesuffix(AVERAGED))}{of_average}"
+
+
+def share(probability: float) -> str:
+    """A probability between 0 and 1 with three digits, or so many that it is not rounded to 1."""
+    return next(text for n in (3, 6, 17) if float(text := f"{probability:.{n}g}") < 1)
 
 
 def spread(values: Sequence[float]) -> float | None:

@@ -135,7 +135,7 @@ def open_given(
         data.notes.append(f"{name} has no weights: each of its examples counts once")
         examples = replace(examples, weights=torch.ones(len(examples)))
     loaded, notes = plan.load(preprocessing, given={name: examples}), list(data.notes)
-    no_baselines = ""
+    no_baselines, validated_on = "", None
     try:
         training = plan.load(preprocessing, progress)
     except (UserError, OSError) as error:
@@ -143,6 +143,7 @@ def open_given(
     else:
         if training.fingerprint == saved.data.get("fingerprint"):
             loaded.splits["train"] = training["train"]
+            validated_on = training["valid"].keys if "valid" in training.splits else None
         else:
             no_baselines = "the training data have changed since"
     data.notes[:] = notes  # those of the training data were told at training
@@ -151,7 +152,8 @@ def open_given(
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     of_given = {"given": name, "source": printable(source), "no_baselines": no_baselines}
     found = replace(found, weights_taken=which_weights(saved), is_best=is_of_best(saved.state))
-    return replace(found, trained_on=trained_on, **of_given), saved  # type: ignore[arg-type]
+    found = replace(found, trained_on=trained_on, validated_on=validated_on)
+    return replace(found, **of_given), saved  # type: ignore[arg-type]
 
 
 def _said(error: UserError | OSError) -> str:

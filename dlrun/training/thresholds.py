@@ -26,9 +26,16 @@ _ONE_SIDED = {  # a metric of one kind of errors -> what is best for it
 
 
 def decided_by(plan: Plan, thresholds: Mapping[str, float]) -> Plan:
-    """The plan with decisions by thresholds (see `Task.decided_by`), and metrics of these."""
-    task = plan.task.decided_by(thresholds)
-    metrics = {choice.name: metric(plan.parts, choice, task) for choice in plan.config.metrics}
+    """The plan with decisions by thresholds (see `Task.decided_by`), and metrics of these.
+
+    A metric that judges more than decisions is given the outputs that it had in training.
+    """
+    task, as_trained = plan.task.decided_by(thresholds), plan.task.decided_by({})
+    labels = 0 if task.decision else len(task.positives)
+    metrics = {}
+    for choice in plan.config.metrics:
+        is_changed = thresholds and _is_of_decisions(stated_metric(plan.parts, choice, plan.data), labels)
+        metrics[choice.name] = metric(plan.parts, choice, task if is_changed else as_trained)
     return replace(plan, task=task, recipe=replace(plan.recipe, metrics=metrics))
 
 
@@ -70,21 +77,33 @@ def metric_of_decisions(plan: Plan, choice: Choice) -> OfDecisions:
     if labels and found.has_places:
         what = f"{name} judges all labels of an example at once, and each has a threshold of its own"
         raise UserError(what, fix=fix)
-    figures, of_surer = (_of_each_decision(found, size, labels=labels) for size in (1.0, 3.0))
-    if not torch.equal(figures, of_surer):
+    if not _is_of_decisions(found, int(labels)):
         raise UserError(f"{name} judges more than the predicted class: the size of outputs too", fix=fix)
+    figures = wide(found.measure(*_each_decision(int(labels)))).view(4, -1)
     if torch.equal(figures[0], figures[1]) and torch.equal(figures[2], figures[3]):
         raise UserError(f"{name} is the same at every threshold", fix=fix)
     return OfDecisions(name, figures, found.finish, part.constants.get("better") != "lower")
 
 
-def _of_each_decision(metric: Metric, size: float, *, labels: bool) -> Tensor:
-    """The figures (4, k) of the decisions by outputs of some size (see `OfDecisions`)."""
+def _is_of_decisions(metric: Metric, labels: int) -> bool:
+    """True if a metric judges the predicted class of two, or the predicted `labels`, and nothing else."""
+    if metric.sees != "outputs":
+        return False
+    outputs, true = _each_decision(labels)
+    sizes = 1 + 3 * torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))
+    figures, of_surer = (
+        wide(torch.as_tensor(metric.measure(own, true))) for own in (outputs, sizes * outputs)
+    )
+    return torch.allclose(figures, of_surer, rtol=0, atol=0, equal_nan=True)
+
+
+def _each_decision(labels: int) -> tuple[Tensor, Tensor]:
+    """Outputs and targets of four examples, whose decisions have the order of `OfDecisions`."""
     true, said = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
-    outputs = size * (2.0 * one_hot(said, 2) - 1)
+    outputs = 2.0 * one_hot(said, 2) - 1
     if labels:
-        outputs, true = outputs[:, 1:], true.float().unsqueeze(1)
-    return wide(metric.measure(outputs, true)).view(4, -1)
+        return outputs[:, 1:].expand(-1, labels), true.float().unsqueeze(1).expand(-1, labels)
+    return outputs, true
 
 
 def best_threshold(
@@ -101,9 +120,8 @@ def best_threshold(
     shares = log_odds.sigmoid().unique()
     halfway = (shares[1:] + shares[:-1]) / 2
     candidates = torch.cat([halfway.new_tensor([0.5]), halfway[(halfway > 0) & (halfway < 1)]])
-    means = torch.stack(
-        [judged_by.of(_decisions(own, true, each, candidates.logit())) for own in log_odds]
-    ).mean(0)
+    limits = candidates.logit()
+    means = torch.stack([_figures(own, true, each, limits, judged_by) for own in log_odds]).mean(0)
     means = means if judged_by.is_higher_better else -means
     if bool(means.isnan().all()):
         return None
@@ -111,13 +129,17 @@ def best_threshold(
     return float(min(candidates[best].tolist(), key=lambda threshold: abs(threshold - 0.5)))
 
 
-def _decisions(log_odds: Tensor, true: Tensor, weights: Tensor, limits: Tensor) -> Tensor:
-    """The weights (m, 4) of right and wrong decisions (see `OfDecisions`) at each of some limits (m,)."""
+def _figures(
+    log_odds: Tensor, true: Tensor, weights: Tensor, limits: Tensor, judged_by: OfDecisions
+) -> Tensor:
+    """The metric (m,) of the decisions of one copy at each of some limits (m,)."""
     ranked, order = log_odds.sort()
     by_truth = torch.stack([weights * ~true, weights * true], 1)[order]
     nothing = by_truth.new_zeros(1, 2)
     not_above = torch.cat([nothing, by_truth.cumsum(0)])
     # summed from the other end, so that it is exactly 0 where there is none
     above = torch.cat([by_truth.flip(0).cumsum(0).flip(0), nothing])
-    places = torch.searchsorted(ranked, limits, right=True)
-    return torch.stack([not_above[places], above[places]], 2).flatten(1)
+    counts = torch.stack([not_above, above], 2).flatten(1)
+    # most limits are between probabilities of other copies, where this one decides alike
+    places, of_limits = torch.searchsorted(ranked, limits, right=True).unique(return_inverse=True)
+    return judged_by.of(counts[places])[of_limits]

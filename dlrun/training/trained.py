@@ -49,6 +49,7 @@ class Trained:
     epochs: list[int] = field(default_factory=list)  # the epoch of each copy; empty: all are of `epoch`
     is_best: bool = False  # True if they are the best ones, as in best.pt
     trained_on: Tensor | None = None  # the keys of its training examples, if they are known
+    validated_on: Tensor | None = None  # those of its validation examples, where other data are given
     left_out: dict[str, int] = field(default_factory=dict)  # examples of each split that it leaves out
     given: str = ""  # the split that is other data
     source: str = ""  # and the file or folder of it

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dlrun.blocks.coverage import refuse_other_quantiles
 from dlrun.blocks.tasks import LossPart, Measure, Metric, Task
 from dlrun.blocks.weighted_figures import gives_weights, judge_of
 from dlrun.data.batches import Sampling
@@ -138,6 +139,8 @@ def try_judges(
             measure = partial(_with_inputs, measure, inputs)
         if loss.teacher is None or loss.teacher.can_be_asked:
             measure_two(loss.name, measure, outputs, targets, most_axes=most_axes, has_gradient=not loss.make)
+        if loss.quantiles and task.data.task == "regression":
+            refuse_other_quantiles(loss.name, loss.quantiles(outputs), (2, task.data.targets))
     for name, metric in metrics.items():
         with noting("metrics", name):
             most_axes = 2 if metric.has_finish else 1

@@ -15,6 +15,7 @@ from small_runs import own_parts, planned, trained
 from torch import Tensor
 
 from dlrun.blocks.coverage import Coverage
+from dlrun.config.mistakes import ConfigError
 from dlrun.data.trees import MAIN
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.opening import open_checkpoint
@@ -79,25 +80,76 @@ def test_a_gaussian_promises_the_shares_within_one_and_two_deviations(tmp_path: 
     assert report.warnings() == []
 
 
-def covered(inside: int, of: int, weight: float = 1.0) -> Coverage:
+def covered(inside: int, of: int, weight: float = 1.0, targets: int = 1) -> Coverage:
     """A report of targets 0, so many of which lie between the quantiles 0.1 and 0.9."""
-    report = Coverage(["price"], lambda outputs: {0.1: outputs - 1, 0.9: outputs + 1})  # type: ignore[operator]
+    report = Coverage(["price", "rent"][:targets], lambda outputs: {0.1: outputs - 1, 0.9: outputs + 1})  # type: ignore[operator]
     numbers = torch.arange(of).view(1, of, 1)
     away = torch.where(numbers % 2 == 0, 5.0, -5.0)  # as many below as above
-    report.add(torch.where(numbers < inside, 0.0, away), torch.zeros(1, of, 1), torch.full((1, of), weight))
+    outputs = torch.where(numbers < inside, 0.0, away).expand(1, of, targets)
+    report.add(outputs, torch.zeros(1, of, targets), torch.full((1, of), weight))
     return report
 
 
+def test_a_target_that_is_equal_to_a_quantile_lies_below_it_and_inside() -> None:
+    report = Coverage(["count"], lambda outputs: {0.2: outputs, 0.8: outputs + 2})  # type: ignore[operator]
+    report.add(torch.zeros(1, 4, 1), torch.tensor([-1.0, 0.0, 2.0, 3.0]).view(1, 4, 1))
+    [found] = report.sections([0])["intervals"].values()
+    assert found["between"][0]["covered"] == 0.5
+    assert [own["share"] for own in found["below"]] == [0.5, 0.75]
+
+
+BOUNDS = '''
+"""Absolute errors, with quantiles that are stated as LEVELS."""
+task = "regression"
+
+
+def bounds(outputs, targets):
+    """The mean absolute error."""
+    return (outputs - targets).abs().mean(1)
+
+
+def quantiles(outputs):
+    return LEVELS
+'''
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ("{0.0: outputs - 1, 0.9: outputs}", "the level 0.0, but levels are above 0 and below 1"),
+        ("{0.1: outputs - 1, 1: outputs}", "the level 1, but levels are above 0 and below 1"),
+        ("{90: outputs}", "the level 90, but levels are above 0 and below 1"),
+        ("{'low': outputs}", "the level 'low', but levels are"),
+        ("{0.9: outputs[:, 0]}", r"shape \(2,\) for the level 0.9, but the targets have shape \(2, 2\)"),
+        ("[outputs]", "a list, no quantiles by their levels"),
+        ("{}", "no quantiles by their levels"),
+    ],
+)
+def test_quantiles_that_could_not_be_judged_are_refused_before_training(
+    levels: str, said: str, tmp_path: Path
+) -> None:
+    own = own_parts(tmp_path, {"loss/bounds.py": BOUNDS.replace("return LEVELS", f"return {levels}")})
+    with pytest.raises(ConfigError, match=rf"quantiles\(\) of bounds gives .*{said}"):
+        planned(own, dataset="line", loss="bounds", metrics=[])
+
+
 @pytest.mark.parametrize("weight", [1.0, 7.0])
-def test_a_share_is_marked_beyond_three_standard_errors(weight: float) -> None:
-    """Of 100 examples the standard error of 80 % is 4 points, however much each example weighs."""
-    for inside in (69, 80, 91):
+def test_a_share_is_marked_beyond_what_chance_makes_of_so_many(weight: float) -> None:
+    """Of 100 examples the standard error of 80 % is 4 points, however much each example weighs.
+
+    The three shares of one target may be 3.3 of them away, the six of two targets 3.5.
+    """
+    for inside in (67, 69, 80, 91, 93):
         assert covered(inside, 100, weight).warnings() == []
-    [low], [high] = covered(67, 100, weight).warnings(), covered(93, 100, weight).warnings()
-    assert "below" not in low, "16 and 17 of 100, and three standard errors of 10 % are 9 points"
-    said = "lie between the quantiles 0.1 and 0.9, not 80.0 %: they miss it by more than 3 standard errors"
-    assert low == f"67.0 % of the targets (price) {said} of 4.0 points"
-    assert high.startswith("93.0 % of the targets (price) ")
+    [low], [high] = covered(66, 100, weight).warnings(), covered(94, 100, weight).warnings()
+    assert "below" not in low, "17 of 100, and 3.3 standard errors of 10 % are 10 points"
+    said = "lie between the quantiles 0.1 and 0.9, not 80.0 %: they miss it by more than 3.3 standard errors"
+    assert low == f"66.0 % of the targets (price) {said} of 4.0 points"
+    assert high.startswith("94.0 % of the targets (price) ")
+    assert covered(66, 100, weight, targets=2).warnings() == []
+    [low] = covered(65, 100, weight, targets=2).warnings()
+    assert "more than 3.5 standard errors" in low
+    assert 2 * norm.sf(3) == pytest.approx(0.0027, rel=1e-4)
 
 
 def test_a_single_quantile_has_the_share_below_it_and_no_interval(tmp_path: Path) -> None:

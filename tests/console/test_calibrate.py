@@ -81,6 +81,7 @@ def test_eval_and_predict_decide_by_the_threshold_and_say_so(table: Path, dlrun:
     done = dlrun("calibrate", "last", "--threshold", "balanced_accuracy")
     assert done.code == 0 and "test_balanced_accuracy" in done.out
     assert "precision and recall are those of b; the validation figures" in done.out
+    assert "by which the threshold was chosen" in done.out and "chosen by balanced_accuracy on" in done.out
     assert "are optimistic, the test figures are not" in done.out
     again = json.loads(dlrun("calibrate", "last", "--threshold", "balanced_accuracy", "--json").out)
     threshold = again["threshold"]["above"]["b"]
@@ -94,6 +95,14 @@ def test_eval_and_predict_decide_by_the_threshold_and_say_so(table: Path, dlrun:
     said = dlrun("eval", "last").out
     assert f", {words}, " in said and "figures of decisions are by the threshold" in said
     assert "chosen on these examples" not in said
+    on_all = json.loads(dlrun("eval", "last", "--on", table, "--json").out)
+    chosen_on = f"the threshold was chosen on {found['examples']} of these examples: figures of decisions"
+    assert chosen_on in " ".join(on_all["warnings"]) and found["examples"] < on_all["examples"] == 120
+    new = table.with_name("new.csv")
+    new.write_text("x,y,kind\n9.5,9,a\n8.5,9,b\n")
+    assert "chosen on" not in " ".join(
+        json.loads(dlrun("eval", "last", "--on", new, "--json").out)["warnings"]
+    )
     rows = dlrun("eval", "last", "--csv")
     assert f"predicted: {words}" in rows.err and words not in rows.out
 
@@ -116,7 +125,15 @@ def test_eval_and_predict_decide_by_the_threshold_and_say_so(table: Path, dlrun:
     assert json.loads(dlrun("eval", "last", "--split", "valid", "--json").out) == raw
 
 
-def test_an_empty_name_of_a_metric_fits_no_temperature(table: Path, dlrun: Callable[..., Any]) -> None:
+def test_a_slip_in_the_metric_chooses_nothing_and_is_named(table: Path, dlrun: Callable[..., Any]) -> None:
     assert dlrun("train", table.parent / "small.yaml").code == 0
-    assert dlrun("calibrate", "last", "--threshold", "").code == 2
+    for given, said in (
+        ("", "--threshold takes the name of a metric, such as f1, not ''"),
+        ("0.3", "--threshold takes the name of a metric, such as f1, not '0.3'"),
+        ("f2", "there is no metrics/f2.py"),
+    ):
+        refused = dlrun("calibrate", "last", "--threshold", given)
+        assert refused.code == 2 and said in refused.err
+    refused = dlrun("calibrate", "last", "--thresholds", "f1")
+    assert refused.code == 2 and "fix: write --threshold f1" in refused.err
     assert "was not calibrated" in dlrun("calibrate", "last", "--remove").err

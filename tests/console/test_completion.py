@@ -60,6 +60,7 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         ("dlrun train tiny.yaml --device c", ["cpu", "cuda"]),
         ("dlrun sweep tiny.yaml optimizer=lb", ["lbfgs"]),
         ("dlrun eval last --tta f", ["flip", "flips"]),
+        ("dlrun calibrate last --threshold ba", ["balanced_accuracy"]),
         ("dlrun plot last confu", ["confusion_matrix"]),
         ("dlrun plot last decision_regions.m", ["decision_regions.margin="]),
         ("dlrun compare a --metric best.valid_acc", ["best.valid_accuracy"]),
@@ -153,7 +154,7 @@ def test_the_examples_name_what_there_is(
     Path("my_parts").mkdir()
     runs = ("--runs-dir", "runs")
     for _ in range(2):  # spiral_relu-001 and -002
-        words = ("epochs=2", "dataset.valid_fraction=0.3")
+        words = ("epochs=5", "optimizer.lr=0.1", "dataset.valid_fraction=0.3", "dataset.classes=2")
         assert dlrun("train", tiny, "--name", "spiral_relu", *runs, *words).code == 0
     every = [shlex.split(example)[1:] for examples in EXAMPLES.values() for example in examples]
     every.sort(key=lambda words: (words[0] != "init", words[0] == "rm"))  # init writes my.yaml

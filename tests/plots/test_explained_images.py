@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dlrun.errors import UserError
 from dlrun.plots.grad_cam import class_activation
 from dlrun.plots.occlusion import falls, square_and_step
 from dlrun.plots.saliency import sensitivity
+from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import Trained
 
 PLOTS = ["saliency", "grad_cam", "occlusion"]
@@ -122,6 +124,17 @@ def test_the_output_for_the_first_of_two_classes_is_the_negated_logit() -> None:
     assert torch.equal(outputs_for_class(model, inputs, 0), -outputs_for_class(model, inputs, 1))
     logits = model.outputs("train")[0][0, :4, 0]
     assert torch.allclose(outputs_for_class(model, inputs, 1), logits)
+
+
+def test_a_threshold_changes_no_output_for_a_class() -> None:
+    model = untrained(loss="cross_entropy", dataset={"name": "spiral", "points": 20, "classes": 2})
+    inputs = model.loaded["train"].batch(torch.arange(4))[0]
+    assert isinstance(inputs, Tensor)
+    [second] = model.plan.task.positives
+    by_threshold = replace(model, plan=decided_by(model.plan, {second: 0.2}))
+    for said in range(2):
+        logits = model.outputs("train")[0][0, :4, said]
+        assert torch.allclose(outputs_for_class(by_threshold, inputs, said), logits)
 
 
 def test_errors_are_the_most_confident_ones_and_correct_images_stand_after_them(tmp_path: Path) -> None:

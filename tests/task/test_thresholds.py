@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ import torch
 from small_runs import go_on, own_parts, planned, trained
 from torch import Tensor
 
-from dlrun.blocks.decisions import Decision, softmax
+from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
 from dlrun.config.keys import Choice
 from dlrun.config.registry import Parts
-from dlrun.drawing.style import mean_and_spread, predicted
+from dlrun.drawing.style import headline, mean_and_spread, predicted
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.plots.calibration import calibration
 from dlrun.results.calibration import calibrate
@@ -37,8 +39,8 @@ import torch
 from dlrun.data import Data, Examples
 
 
-def rare(root, *, task: str = "classification", weighted: bool = False, n: int = 150):
-    """Noisy classes or labels, by the sum of some figures."""
+def rare(root, *, task: str = "classification", weighted: bool = False, n: int = 150, valid: str = ""):
+    """Noisy classes or labels, by the sum of some figures; for `valid` the first label never or always."""
 
     def read():
         stream = torch.Generator().manual_seed(2)
@@ -47,6 +49,8 @@ def rare(root, *, task: str = "classification", weighted: bool = False, n: int =
             x = torch.randn(n, 4, generator=stream)
             noise = torch.randn(n, 2, generator=stream)
             labels = torch.stack([x[:, 0] + x[:, 1], x[:, 2] - x[:, 3]], 1) + noise > torch.tensor([1.5, 2.2])
+            if valid and name == "valid":
+                labels[:, 0] = valid == "always"
             weights = torch.randint(0, 4, (n,), generator=stream).float() if weighted else None
             targets = labels.float() if task == "multilabel" else labels[:, 0].long()
             splits[name] = Examples(x, targets, weights=weights)
@@ -74,7 +78,7 @@ def constant(shares):
     return -shares.log()
 ''',
     "metrics/cost.py": '''
-"""What wrong decisions cost."""
+"""The cost of wrong decisions."""
 task = "classification"
 better = "lower"
 
@@ -93,6 +97,19 @@ def margin(outputs, targets):
     """The output of the true class above that of the other."""
     return (outputs.gather(1, targets[:, None]) - outputs.gather(1, 1 - targets[:, None])).squeeze(1)
 ''',
+    "metrics/surprise.py": '''
+"""The loss of the outputs, as a metric of them."""
+import torch.nn.functional as F
+task = ("classification", "multilabel")
+better = "lower"
+
+
+def surprise(outputs, targets):
+    """The cross entropy, of labels the sum of theirs."""
+    if targets.dim() == 1:
+        return F.cross_entropy(outputs.double(), targets, reduction="none")
+    return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(1)
+''',
     "metrics/median.py": '''
 """A figure of the whole split."""
 task = "classification"
@@ -109,12 +126,12 @@ RARE: dict[str, Any] = {
     "epochs": 4,
     "seeds": [0, 1],
     "optimizer": {"name": "adam", "lr": 0.02},
-    "metrics": ["accuracy", "f1", "auroc", "average_precision", "log_loss", "brier", "ece"],
+    "metrics": ["accuracy", "f1", "auroc", "average_precision", "log_loss", "brier", "ece", "surprise"],
 }
 LABELS = RARE | {
     "dataset": {"name": "rare", "task": "multilabel"},
     "loss": "bce",
-    "metrics": ["f1", "exact_match", "auroc", "average_precision"],
+    "metrics": ["f1", "exact_match", "auroc", "average_precision", "surprise"],
 }
 KINDS = {
     "two logits": RARE,
@@ -123,7 +140,10 @@ KINDS = {
     "weighted": RARE | {"dataset": {"name": "rare", "weighted": True}, "seeds": [0]},
     "stacked": RARE | {"stacked": True},
 }
-OF_PROBABILITIES = ("loss", "auroc", "average_precision", "log_loss", "brier", "ece", "entropy_bits")
+OF_PROBABILITIES = (
+    *("loss", "auroc", "average_precision", "log_loss", "brier", "ece", "entropy_bits"),
+    "surprise",  # of one's own, it judges the size of outputs
+)
 
 
 def run_of(tmp_path: Path, changes: dict[str, Any]) -> tuple[Run, Parts]:
@@ -195,7 +215,10 @@ def test_a_metric_of_costs_is_smallest_at_its_threshold(tmp_path: Path) -> None:
     model, _, _ = opened(run, parts)
     share = float((model.loaded["train"].targets == 1).float().mean())
     assert report["threshold"]["above"]["spam"] < share, "so that the class prior would be taken for spam"
-    assert evaluate_run(model, saved, path, "test")["baselines"] == before["baselines"]
+    after = evaluate_run(model, saved, path, "test")
+    assert after["baselines"] == before["baselines"]
+    assert after["metrics"]["accuracy"] < after["baselines"]["class prior"]["accuracy"]
+    assert not any("accuracy" in warning for warning in after["warnings"]), "the best costs have their price"
     outputs, targets = model.outputs("valid")
     shares = outputs.softmax(-1)[..., 1]
     costs = [
@@ -216,6 +239,17 @@ def test_equally_good_thresholds_leave_that_of_one_half(tmp_path: Path) -> None:
     assert best_threshold(odds + 3.5, true, judged_by) == pytest.approx(
         float(torch.tensor([0.5, 6.5]).double().sigmoid().mean())
     )
+
+
+def test_an_example_of_weight_0_has_no_say_in_a_threshold() -> None:
+    judged_by = metric_of_decisions(
+        planned(dataset={"name": "spiral", "points": 20, "classes": 2}), Choice("accuracy")
+    )
+    odds = torch.tensor([[1.0, 1.5, 2.0]]).double()
+    true, weights = torch.tensor([False, True, True]), torch.tensor([1.0, 0.0, 2.0])
+    found = best_threshold(odds, true, judged_by, weights)
+    assert found == pytest.approx(float(odds[0, ::2].sigmoid().mean()))
+    assert best_threshold(odds, true, judged_by) == pytest.approx(float(odds[0, :2].sigmoid().mean()))
 
 
 @pytest.mark.parametrize(
@@ -246,15 +280,63 @@ def test_a_metric_that_chooses_no_threshold_is_refused_with_the_reason(
     [
         ({"name": "spiral", "valid_fraction": 0.3}, "two classes, or for a label: there are 3 classes"),
         ({"name": "spiral", "classes": 2}, "there is no validation split"),
+        ({"name": "rare", "valid": "never"}, "no threshold is best: no validation example is of spam"),
+        ({"name": "rare", "valid": "always"}, "no threshold is best: every validation example is of spam"),
     ],
 )
-def test_a_run_without_two_classes_or_a_validation_split_is_refused(
+def test_a_run_without_two_classes_or_a_validation_split_of_both_is_refused(
     dataset: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    run, parts = run_of(tmp_path, {"dataset": dataset | {"points": 20}, "epochs": 1})
+    own = {"points": 20} if dataset["name"] == "spiral" else {}
+    run, parts = run_of(tmp_path, {"dataset": dataset | own, "epochs": 1})
     with pytest.raises(UserError, match=said):
-        choose_thresholds(*opened(run, parts), "f1")
+        choose_thresholds(*opened(run, parts), "kappa")
     assert not calibration_file(run.best).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "fix"),
+    [
+        (
+            {
+                "dataset": {"name": "shapes", "images": 6, "test_images": 4, "size": 16},
+                "loss": "cross_entropy",
+            }
+            | {"architecture": {"name": "unet", "channels": 2, "depth": 1}, "metrics": []},
+            "a task pixels predicts a class at each place, and always the most probable one",
+            "class_weight",
+        ),
+        (
+            {"dataset": "line", "loss": "mse", "metrics": []},
+            "for a label: a task regression has neither",
+            "",
+        ),
+    ],
+    ids=["pixels", "regression"],
+)
+def test_a_task_that_no_threshold_decides_is_refused_with_its_own_reason(
+    changes: dict[str, Any], said: str, fix: str, tmp_path: Path
+) -> None:
+    run, parts = run_of(tmp_path, changes | {"epochs": 1})
+    with pytest.raises(UserError, match=said) as refused:
+        choose_thresholds(*opened(run, parts), "f1")
+    assert fix in refused.value.fix and bool(fix) is bool(refused.value.fix)
+
+
+@pytest.mark.parametrize(("valid", "which"), [("never", "no"), ("always", "every")])
+def test_a_label_that_no_or_every_validation_example_has_keeps_one_half(
+    valid: str, which: str, tmp_path: Path
+) -> None:
+    """Else the one at which the metric is defined would be taken for the best, as 0 of a false positive."""
+    labels = LABELS | {"dataset": {"name": "rare", "task": "multilabel", "valid": valid}}
+    run, parts = run_of(tmp_path, labels)
+    chosen = choose_thresholds(*opened(run, parts), "f1")["threshold"]
+    assert chosen["above"]["ham"] == 0.5 != chosen["above"]["spam"]
+    stays, few = chosen["warnings"]
+    assert stays == f"the threshold of ham stays 0.5: {which} validation example has ham"
+    assert "spam (" in few and "ham (" not in few
+    figures = chosen["figures"]["valid"]
+    assert sum(figures["after"]["f1"]) >= sum(figures["before"]["f1"])
 
 
 def test_a_threshold_that_rests_on_few_examples_is_marked(tmp_path: Path) -> None:
@@ -265,6 +347,13 @@ def test_a_threshold_that_rests_on_few_examples_is_marked(tmp_path: Path) -> Non
     assert 0 < count < 30
     [warning] = choose_thresholds(model, saved, path, "f1")["threshold"]["warnings"]
     assert f"few validation examples decide on the threshold of spam ({count})" in warning
+    weighted = few | {"dataset": {"name": "rare", "weighted": True}, "seeds": [0]}
+    run, parts = run_of(tmp_path, weighted)
+    model, saved, path = opened(run, parts)
+    spam, weights = model.loaded["valid"].targets == 1, model.weights("valid")
+    assert weights is not None and int((spam & (weights > 0)).sum()) < int(spam.sum())
+    [warning] = choose_thresholds(model, saved, path, "f1")["threshold"]["warnings"]
+    assert f"spam ({int((spam & (weights > 0)).sum())})" in warning, "those of weight 0 decide nothing"
     run, parts = run_of(tmp_path, RARE | {"dataset": {"name": "rare", "n": 600}, "epochs": 1})
     assert choose_thresholds(*opened(run, parts), "f1")["threshold"]["warnings"] == []
 
@@ -283,11 +372,17 @@ def test_every_figure_row_and_picture_has_the_decisions_of_the_threshold(kind: s
     model, _, _ = opened(run, parts)
     report, found = evaluate_run(model, saved, path, "test"), predicted(model, "test")
     assert report["thresholds"] == {"spam": threshold} and "thresholds" not in before
+    recorded = evaluate_run(model, saved, path, "valid")["recorded"]
+    assert {*recorded} == {"loss", *RARE["metrics"]} - {"accuracy", "f1"}
+    assert not any(own["difference"] for own in recorded.values())
     outputs, targets = model.outputs("test")
     shares = model.decision.probabilities(outputs.double())[..., 1]
     for index, seed in enumerate(model.seeds):
         counts, figures = torch.tensor(report["confusion"][str(seed)]), report["per_seed"][str(seed)]
         assert figures["accuracy"] == pytest.approx(float(counts.diagonal().sum() / counts.sum()))
+        after = chosen["figures"]["test"]["after"]
+        assert after["precision"][index] == pytest.approx(float(counts[1, 1] / counts[:, 1].sum()))
+        assert after["recall"][index] == pytest.approx(float(counts[1, 1] / counts[1].sum())), "those of spam"
         assert figures["accuracy"] == pytest.approx(found.accuracy()[index]), "pictures"
         assert found.classes[index].equal((shares[index] > threshold).long())
         for name in ("accuracy", "f1"):
@@ -335,9 +430,22 @@ def test_each_label_has_the_threshold_that_is_best_for_itself(weighted: bool, tm
     assert report["per_class"]["spam"]["f1"] != before["per_class"]["spam"]["f1"]
     means = [report["per_class"][name]["f1"] for name in chosen]
     assert report["metrics"]["f1"] == pytest.approx(sum(means) / 2)
-    for name in ("loss", "auroc", "average_precision"):
+    for name in ("loss", "auroc", "average_precision", "surprise"):
         for seed, figures_before in before["per_seed"].items():
             assert report["per_seed"][seed][name] == figures_before[name], "not changed by one bit"
+
+
+def test_thresholds_of_labels_are_said_as_several_and_their_metric_with_its_options(
+    tmp_path: Path, dlrun: Callable[..., Any]
+) -> None:
+    run, parts = run_of(tmp_path, LABELS)
+    own = ("--parts", parts.folder)
+    done = dlrun("calibrate", run.folder, "--threshold", "f1", *own)
+    assert "chosen by f1 (average macro) on 150 validation examples" in done.out, done.err
+    assert "by which the thresholds were chosen, are optimistic" in done.out
+    assert "decide by them from now on" in done.out
+    found = json.loads(dlrun("eval", run.folder, "--split", "valid", "--json", *own).out)
+    assert "the thresholds were chosen on these examples" in " ".join(found["warnings"])
 
 
 def test_rows_of_labels_are_decided_by_the_mean_probability_and_of_one_seed_as_they_are_counted(
@@ -357,6 +465,19 @@ def test_rows_of_labels_are_decided_by_the_mean_probability_and_of_one_seed_as_t
         assert recall == float("ham" in said)
 
 
+def test_scores_by_a_threshold_are_the_log_odds_beyond_those_of_the_threshold() -> None:
+    outputs = torch.tensor([[0.3, 1.0], [2.0, -1.0]]).double()
+    odds = outputs.softmax(-1)[:, 1].logit()
+    for decision, given in (
+        (Decision(2, 2, softmax, threshold=0.3), outputs),
+        (Decision(2, 1, two_sigmoids, threshold=0.3), odds.unsqueeze(1)),
+    ):
+        shares = decision.scores(given).softmax(-1)
+        assert torch.allclose(shares[:, 1], (odds - torch.tensor(0.3).double().logit()).sigmoid())
+        as_trained = replace(decision, threshold=0.5).scores(given)
+        assert torch.allclose(as_trained.softmax(-1)[:, 1], outputs.softmax(-1)[:, 1])
+
+
 def test_copies_predict_together_by_their_mean_probability_above_the_threshold() -> None:
     decision = Decision(2, 2, softmax, threshold=0.3)
     outputs = torch.tensor([[[0.0, -3.0]], [[0.0, -3.0]], [[0.0, 3.0]]])
@@ -364,6 +485,18 @@ def test_copies_predict_together_by_their_mean_probability_above_the_threshold()
     assert decision.decide(outputs).flatten().tolist() == [0, 0, 1]
     assert decision.decide_together(outputs).tolist() == [1]
     assert Decision(2, 2, softmax, threshold=0.4).decide_together(outputs).tolist() == [0]
+
+
+def test_a_single_copy_predicts_the_class_that_is_counted() -> None:
+    """Although its probability, rounded, may lie on the other side of the threshold."""
+    logits = torch.linspace(-3, 3, 101).double().view(-1, 1, 1, 1)
+    rounded_otherwise = 0
+    for outputs in logits:
+        share = float(two_sigmoids(outputs)[..., 1])
+        decision = Decision(2, 1, two_sigmoids, threshold=share)
+        assert decision.decide_together(outputs).equal(decision.decide(outputs)[0])
+        rounded_otherwise += int(decision.decide(outputs))  # its probability is not above itself
+    assert rounded_otherwise
 
 
 # ------------------------------------------------------------------------ kept
@@ -375,7 +508,7 @@ def test_a_threshold_is_of_the_temperatures_at_which_it_was_chosen(tmp_path: Pat
     assert raw["temperatures"] == []
     model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
     report = calibrate(model, saved, run.best)
-    assert report["dropped"]["above"] == raw["threshold"]["above"]
+    assert report["dropped"] == raw["threshold"] | {"chosen": "at other temperatures"}
     model, saved, path = opened(run, parts)
     assert model.temperatures == report["temperatures"] and model.thresholds == {}
     chosen = choose_thresholds(model, saved, path, "f1")
@@ -386,6 +519,9 @@ def test_a_threshold_is_of_the_temperatures_at_which_it_was_chosen(tmp_path: Pat
     assert again["threshold"] == chosen["threshold"] and "dropped" not in again
     assert opened(run, parts)[0].thresholds == chosen["threshold"]["above"]
     assert json.loads(calibration_file(run.best).read_text(), parse_constant=pytest.fail) == again
+    others = again | {"temperatures": [1.01 * own for own in again["temperatures"]]}
+    calibration_file(run.best).write_text(json.dumps(others))
+    assert "threshold" not in calibrate(model, saved, run.best)
 
 
 def test_a_threshold_is_not_taken_for_another_state_and_chosen_anew(tmp_path: Path) -> None:
@@ -393,10 +529,30 @@ def test_a_threshold_is_not_taken_for_another_state_and_chosen_anew(tmp_path: Pa
     choose_thresholds(*opened(run, parts), "f1")
     go_on(run, RARE | {"epochs": 12}, parts)
     model, saved, path = opened(run, parts)
-    assert model.thresholds == {} and "are of another checkpoint" in model.data.notes[-1]
+    said = "decisions are as trained: the threshold in best.calibration.json is of another checkpoint"
+    assert model.thresholds == {} and model.data.notes[-1] == (
+        f"{said}; run dlrun calibrate RUN --threshold f1 again"
+    )
     chosen = choose_thresholds(model, saved, path, "kappa")["threshold"]
     assert opened(run, parts)[0].thresholds == chosen["above"]
     assert opened(run, parts)[0].plan.task.decision.threshold == chosen["above"]["spam"]  # type: ignore[union-attr]
+
+
+def test_a_threshold_of_another_state_is_dropped_with_a_word(tmp_path: Path) -> None:
+    run, parts = run_of(tmp_path, RARE)
+    model, saved = open_checkpoint(run.best, run, [], parts, Path("no-data"))
+    calibrate(model, saved, run.best)
+    above = choose_thresholds(*opened(run, parts), "f1")["threshold"]["above"]
+    go_on(run, RARE | {"epochs": 12}, parts)
+    model, saved, path = opened(run, parts)
+    [note] = [note for note in model.data.notes if "calibration.json" in note]
+    assert note.startswith(
+        "probabilities and decisions are as trained: the temperatures and the threshold in "
+    )
+    assert note.endswith("run dlrun calibrate RUN and then dlrun calibrate RUN --threshold f1 again")
+    report = calibrate(model, saved, path)
+    assert report["dropped"]["above"] == above and report["dropped"]["chosen"] == "for other weights"
+    assert "threshold" not in report and opened(run, parts)[0].thresholds == {}
 
 
 @pytest.mark.parametrize(
@@ -409,6 +565,12 @@ def test_a_damaged_threshold_is_refused(entry: Any, tmp_path: Path) -> None:
     calibration_file(run.best).write_text(json.dumps(report | {"threshold": entry}))
     with pytest.raises(CheckpointRefused, match="beside the checkpoint"):
         opened(run, parts)
+
+
+def test_a_threshold_in_a_title_is_not_rounded_to_1(tmp_path: Path) -> None:
+    model = planned(own_parts(tmp_path, OWN), **RARE)
+    given = Trained(model, model.load(), model.hardware(), model.model(), 1, thresholds={"spam": 0.9997})
+    assert "spam above 0.9997" in headline(given, "Classes")
 
 
 def test_options_of_the_metric_are_those_of_the_config(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError
 from dlrun.results.calibration import calibrate
 from dlrun.run_folders.run import Run
-from dlrun.training.calibration import calibration_file, fitted_temperatures, take_calibration
+from dlrun.training.calibration import (
+    calibration_file,
+    fitted_temperatures,
+    identity_of,
+    take_calibration,
+)
 from dlrun.training.opening import open_checkpoint
 from dlrun.training.trained import Trained
 
@@ -115,19 +120,31 @@ def test_temperatures_of_another_state_are_not_taken_and_said(tmp_path: Path) ->
     given, saved = opened(run)
     model = take_calibration(given, saved, run.best)
     assert model.temperatures == []
-    assert "best.calibration.json are of another checkpoint; dlrun calibrate" in model.data.notes[-1]
+    said = "probabilities are as trained: the temperatures in best.calibration.json are of another checkpoint"
+    assert model.data.notes[-1] == f"{said}; run dlrun calibrate RUN again"
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", '{"temperatures": [0.0, 1.0]}', '{"temperatures": [NaN, 1.0]}', '{"temperatures": 3}'],
-)
-def test_a_damaged_file_of_temperatures_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_damaged_file_of_temperatures_is_refused_and_not_written_over(tmp_path: Path) -> None:
     run = trained(planned(**VALID | {"epochs": 1}), tmp_path)
     given, saved = opened(run)
-    calibration_file(run.best).write_text(content)
-    with pytest.raises(CheckpointRefused, match="temperatures beside the checkpoint cannot be read"):
-        take_calibration(given, saved, run.best)
+    whose = json.dumps(identity_of(saved)).strip("{}")
+    for content in (
+        *("", "[]", f"{{{whose}}}"),
+        *(
+            f"{{{entry}, {whose}}}"
+            for entry in (
+                *('"temperatures": [0.0, 1.0]', '"temperatures": [NaN, 1.0]', '"temperatures": 3'),
+                *('"temperatures": ""', '"temperatures": {}'),
+                '"temperatures": [], "threshold": {"above": {}}',
+            )
+        ),
+    ):
+        calibration_file(run.best).write_text(content)
+        for use in (take_calibration, calibrate):
+            with pytest.raises(CheckpointRefused, match="the calibration beside the checkpoint") as refused:
+                use(given, saved, run.best)
+            assert "--remove" in refused.value.fix
+        assert calibration_file(run.best).read_text() == content
 
 
 def test_a_run_without_a_validation_split_or_a_class_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dlrun.console.commands.arguments import (
     progress_unless,
     with_options,
 )
+from dlrun.console.commands.completion import complete_metric
 from dlrun.console.commands.folders import DATA, RUNS
 
 
@@ -32,6 +33,7 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="METRIC",
+            autocompletion=complete_metric,
             help="Choose the probability above which the second of two classes, or each label, is predicted: "
             "the one with the best METRIC, such as f1, on the validation split.",
         ),
@@ -52,13 +54,13 @@ def calibrate(
     """Make the probabilities of a classifier honest: fit a temperature on its validation split.
 
     Outputs are divided by it before softmax, so that no predicted class changes. --threshold chooses, beside
-    the temperature or without one, from which probability on a class is predicted, where 1/2 is not best.
+    the temperature or without one, above which probability a class is predicted, where 1/2 is not best.
     Both are kept beside the checkpoint, in best.calibration.json, and eval, plot and predict use them and say
     so. A checkpoint that changes, as by resume, has to be calibrated again.
     """
     from dlrun.console.calibration import print_calibration, print_thresholds
     from dlrun.console.streams import say, say_json, warn
-    from dlrun.errors import UserError
+    from dlrun.errors import UserError, shortened
     from dlrun.results.calibration import calibrate as fit
     from dlrun.results.thresholds import choose_thresholds
     from dlrun.system.strict_json import finite
@@ -67,6 +69,9 @@ def calibrate(
 
     if remove and threshold is not None:
         raise UserError("--remove deletes thresholds, and --threshold chooses one", where="command line")
+    if threshold is not None and not threshold.isidentifier():
+        what = f"--threshold takes the name of a metric, such as f1, not {shortened(repr(threshold))}"
+        raise UserError(what, where="command line")
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     if remove:
         file = calibration_file(path)

@@ -72,6 +72,10 @@ def complete_column(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, _columns(_parts(ctx)))
 
 
+def complete_metric(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _beginning(incomplete, _parts(ctx).names("metrics"))
+
+
 def complete_plot(ctx: typer.Context, incomplete: str) -> list[str]:
     """The names of plots, or behind a point the options of one."""
     parts = _parts(ctx)

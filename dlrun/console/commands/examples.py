@@ -15,7 +15,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun eval last --on new.csv",
         "dlrun eval last --split test --csv",
     ),
-    "calibrate": ("dlrun calibrate last", "dlrun calibrate last --remove"),
+    "calibrate": (
+        "dlrun calibrate last",
+        "dlrun calibrate last --threshold f1",
+        "dlrun calibrate last --remove",
+    ),
     "predict": (
         "dlrun predict last photos/ more.png",
         "dlrun predict last new.csv --csv",

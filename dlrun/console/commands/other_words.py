@@ -47,6 +47,7 @@ OPTIONS_OF: dict[str, dict[str, tuple[str, ...]]] = {  # a command: its options 
         "--to": ("--max-lr", "--end-lr", "--end", "--final-value"),
         "--steps": ("--num-training", "--num-it", "--num-iter", "--iterations"),
     },
+    "calibrate": {"--threshold": ("--thresholds", "--cutoff", "--decision-threshold")},
     "eval": _VIEWS,
     "predict": _VIEWS,
 }
