@@ -34,6 +34,8 @@ def print_calibration(report: Mapping[str, Any], file: Path) -> None:
     elif THRESHOLD in report:
         kept = said_thresholds(report[THRESHOLD]["above"])
         print_line(f"the threshold stays: {kept}, at the same temperatures", console)
+    for warning in report["warnings"]:
+        print_warning(warning, console)
     print_line(f"eval, plot and predict use it from now on: {file}", console)
 
 

@@ -27,6 +27,10 @@ from dlrun.training.recipe import Row
 from dlrun.training.trained import Trained
 
 FIGURES = ("log_loss", "ece", "accuracy")
+_OTHER_SHARES = (
+    "classes count in its training otherwise than they occur ({}): a temperature cannot undo that, and the "
+    "probabilities of those that count for more stay too high"
+)
 DROPPED = "dropped"  # the entry of a report that has thresholds which are kept no more
 _CLOSE = 1e-6  # relative difference of temperatures that count as equal
 
@@ -60,6 +64,7 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
         "temperatures": temperatures,
         "examples": {name: len(trained.loaded[name]) for name in before},
         "figures": {name: {"before": before[name], "after": after[name]} for name in before},
+        "warnings": [_OTHER_SHARES.format(key)] if (key := _balancing(trained)) else [],
     }
     stays = bool(earlier.thresholds) and _are_close(earlier.temperatures, temperatures)
     if stays:
@@ -69,6 +74,13 @@ def calibrate(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]
         return report
     why = "at other temperatures" if earlier.thresholds else "for other weights"
     return report | {DROPPED: threshold | {"chosen": why}}
+
+
+def _balancing(trained: Trained) -> str:
+    """The key by which classes count otherwise than they occur, with its value; "" if there is none."""
+    if trained.plan.loss.class_weights:
+        return f"loss.class_weight: {trained.plan.config.loss.options['class_weight']}"
+    return "sampling: balanced" if trained.plan.recipe.sampling.is_balanced else ""
 
 
 def about(trained: Trained, saved: Checkpoint, path: Path) -> dict[str, Any]:

@@ -137,3 +137,24 @@ def test_a_slip_in_the_metric_chooses_nothing_and_is_named(table: Path, dlrun: C
     refused = dlrun("calibrate", "last", "--thresholds", "f1")
     assert refused.code == 2 and "fix: write --threshold f1" in refused.err
     assert "was not calibrated" in dlrun("calibrate", "last", "--remove").err
+
+
+@pytest.mark.parametrize(
+    ("words", "is_said"),
+    [
+        ((), False),
+        (("loss.class_weight=balanced",), True),
+        (("loss.class_weight={a: 1, b: 3}",), True),
+        (("sampling=balanced",), True),
+    ],
+)
+def test_what_a_temperature_cannot_undo_is_said(
+    words: tuple[str, ...], is_said: bool, table: Path, dlrun: Callable[..., Any]
+) -> None:
+    assert dlrun("train", table.parent / "small.yaml", *words).code == 0
+    done = dlrun("calibrate", "last")
+    assert done.code == 0
+    said = "classes count in its training otherwise than they occur" in " ".join(
+        (done.out + done.err).split()
+    )
+    assert said is is_said
