@@ -197,7 +197,8 @@ def parse(text: str, source: str, *, has_lines: bool = True) -> Located:
             if not isinstance(key, str):
                 fix = "put a list in brackets, and a text with a comma or bracket in it in quotes"
                 fix = fix if node.flow_style else ""
-                if key is not None:  # a number, such as a class that is called so
+                has_value = not isinstance(value_node, yaml.ScalarNode) or value_node.value
+                if key is not None and has_value:  # a number, such as a class that is called so
                     fix = f'write it in quotes: "{key_node.value}"'
                 raise refuse("a key must be plain text", mark, fix)
             if not key_node.style and key != key.strip():

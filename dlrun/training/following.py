@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dlrun.config.loading import config_from_plain
 from dlrun.config.registry import Parts
@@ -35,19 +32,18 @@ class Start:
     fingerprint: str
     class_weights: list[float] | None
     threads: int
-    state: bytes
+    state: dict[str, Any]
 
 
 def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, state: State) -> None:
     """Tell the other processes what to train. Raises UserError if one of them cannot."""
     if world.is_alone:
         return
-    weights, buffer = plan.loss.class_weights, BytesIO()
-    torch.save(state.state_dict(), buffer)
+    weights = plan.loss.class_weights
     known, values = dict(plan.data.known), weights.values if weights else None
     config, prepared = plan.config.plain(), loaded.preprocessing
     world.told(
-        Start(config, known, prepared, loaded.fingerprint, values, hardware.threads, buffer.getvalue())
+        Start(config, known, prepared, loaded.fingerprint, values, hardware.threads, state.state_dict())
     )
     for rank, said in enumerate(world.gathered("")):
         if said:
@@ -123,7 +119,7 @@ def _prepared(
     hardware = replace(plan.hardware(loaded), world=world, threads=start.threads)
     hardware.use()
     state = plan.state(hardware)
-    state.load_state_dict(torch.load(BytesIO(start.state), weights_only=True, map_location=hardware.device))
+    state.load_state_dict(start.state)
     return plan, hardware, state, loaded
 
 
