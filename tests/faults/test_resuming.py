@@ -109,6 +109,7 @@ PRACTICE: dict[str, dict[str, Any]] = {
     "mixup": {"augmentations": ["noise", "mixup"]},
     "plateau": {"schedule": {"name": "plateau", "patience": 1}},
     "freeze_epochs": {"freeze": ["0.*"], "freeze_epochs": 1},
+    "folds": {"dataset": {"name": "spiral", "points": 20, "folds": 3, "fold": 1}},
 }
 
 
