@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from small_runs import SMALL_CNN, child, differences, outcome, own_parts, planned, started, timeless
+from small_runs import (
+    SMALL_CNN,
+    child,
+    differences,
+    mostly_slow,
+    outcome,
+    own_parts,
+    planned,
+    started,
+    timeless,
+)
 
 from dlrun.config.registry import Parts
 from dlrun.errors import Diverged
@@ -98,7 +108,10 @@ def numbers(row: dict[str, list[float]]) -> list[float]:
     return [value for column, values in row.items() if column != "seconds" for value in values]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+USUAL = ("convolutions and changes", "batch normalisation", "micro-batches")
+
+
+@pytest.mark.parametrize("setting", mostly_slow(SETTINGS, *USUAL))
 def test_any_number_of_processes_learns_the_same(setting: str, tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     trained = Trained(str(parts.folder), SETTINGS[setting])
@@ -168,7 +181,7 @@ WHOLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("setting", WHOLE)
+@pytest.mark.parametrize("setting", mostly_slow(WHOLE, "seeds that stop"))
 def test_a_run_of_two_is_resumed_bit_for_bit_by_two_and_nearly_by_one(setting: str, tmp_path: Path) -> None:
     parts, changes = own_parts(tmp_path), {"epochs": 5, "precision": "float64"} | WHOLE[setting]
 
