@@ -35,7 +35,7 @@ def test_a_table_that_trains_is_told_from_one_that_does_not_with_the_reason(tmp_
     assert any(said.startswith("x: counts the rows") for said in good["said"])
     bad = tables.first_try(RawTable("ours", "ours/good.csv", "z", "regression"), tmp_path)
     assert (
-        tables.outcome(bad).startswith("dataset: there is no column 'z'")
+        tables.outcome(bad).startswith("dataset.target: there is no column 'z'")
         and "(ours/good.csv)" in bad["error"]
     )
     absent = tables.first_try(RawTable("theirs", "theirs/good.csv", "y", "regression"), tmp_path)
