@@ -261,6 +261,26 @@ def uneven(root, *, poisoned: int = -1):
 }
 
 
+ENERGY = '''
+"""Cross entropy of energies: the smallest output is the most probable class."""
+import torch.nn.functional as F
+task = "classification"
+
+
+def energy(outputs, targets):
+    """Cross entropy of the softmax of the negative outputs."""
+    return F.cross_entropy(-outputs, targets, reduction="none")
+
+
+def probabilities(outputs):
+    return (-outputs).softmax(-1)
+
+
+def constant(shares):
+    return -shares.log()
+'''  # a loss whose largest output is that of the least probable class
+
+
 def own_parts(folder: Path, more: dict[str, str] | None = None) -> Parts:
     """A folder of parts as a user would write them, `more` among them."""
     return parts_in(folder, OWN_PARTS | (more or {}))

@@ -21,7 +21,7 @@ from dlrun.data.table_files.csv_files import cell
 from dlrun.errors import UserError, nearest, shortened
 from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import Record, at, some, written
-from dlrun.run_folders.run import DONE
+from dlrun.run_folders.run import DONE, ENDED
 from dlrun.run_folders.setting_results import SettingResult, in_order, said_replicate
 from dlrun.run_folders.significance import Difference, decimals, difference, one_of_many, step_of
 
@@ -272,7 +272,7 @@ def _grouped(
         if asked is not None and each.fold is not None:
             asked = {key: value for key, value in asked.items() if key != FOLD}
         group = groups.setdefault(repr(sorted(setting.items())), SettingResult(setting, asked=asked))
-        if status not in (*DONE, "diverged"):
+        if status not in ENDED:
             unfinished.append(f"{name} ({status})")
             group.begun |= {each.replicate(seed) for seed in each.seeds}
             continue

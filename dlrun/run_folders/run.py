@@ -56,6 +56,7 @@ STRETCH = (
     "code",
 )  # the keys of each entry of `stretches` in summary.json
 DONE = ("finished", "stopped early")  # the statuses of a run with nothing left to train
+ENDED = (*DONE, "diverged")  # those of a run that no resume would train
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from dlrun.errors import UserError
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, create_run, new_folder, one_named
-from dlrun.run_folders.run import DONE, Run, is_run_name, refuse_links
+from dlrun.run_folders.run import ENDED, Run, is_run_name, refuse_links
 from dlrun.system.bounds import LOG, SWEEP
 from dlrun.system.files import cannot_write, is_file, is_missing, read_bounded, unshare, write_atomically
 from dlrun.system.locks import is_in_use, lock
@@ -205,7 +205,7 @@ class Sweep:
             for trial in self.trials
             if trial.number not in given_up
             and not trial.is_borrowed
-            and trial.run.summary().get("status") not in (*DONE, "diverged")
+            and trial.run.summary().get("status") not in ENDED
         ]
 
     def add(self, values: dict[str, Any], config: Config, number: int | None = None) -> Trial:

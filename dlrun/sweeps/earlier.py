@@ -23,10 +23,11 @@ def earlier_sweep(asked: SweepPlan, parent: Path, parts: Parts) -> Sweep | None:
 
     One whose creation was killed is deleted. Raises UserError if it has other runs than are asked for.
     """
-    folder = latest_folder(parent, f"{asked.plan.config.name}-sweep")
+    name = f"{asked.plan.config.name}-sweep"
+    folder = latest_folder(parent, name)
     if folder and is_unbegun_sweep(folder):
         remove_unless_in_use(folder)
-        folder = latest_folder(parent, f"{asked.plan.config.name}-sweep")
+        folder = latest_folder(parent, name)
     if folder is None:
         return None
     found = read_sweep(folder)

@@ -68,9 +68,9 @@ class SweepPlan:
         """
         if self.space:
             return self._make_search(parent, self.space)
-        about = self.plan.config
+        config = self.plan.config
         with created_sweep(
-            parent, about.name, jobs=self.jobs, metric=self.metric, device=about.device
+            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device
         ) as sweep:
             for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
                 if run:
@@ -109,9 +109,9 @@ class SweepPlan:
         }
         [setting] = self.settings
         text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
-        about = plan.config
+        config = plan.config
         with created_sweep(
-            parent, about.name, jobs=self.jobs, metric=self.metric, device=about.device, search=search
+            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, search=search
         ) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep

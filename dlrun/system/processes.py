@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,12 @@ def host() -> str:
     import socket  # takes milliseconds, and most commands do not need it
 
     return socket.gethostname()
+
+
+def started_together(environment: Mapping[str, str]) -> int:
+    """The number of processes that torchrun or another launcher has started with this one; 0 for none."""
+    size, rank = (environment.get(name, "") for name in ("WORLD_SIZE", "RANK"))
+    return int(size) if size.isdecimal() and int(size) > 1 and rank.isdecimal() else 0
 
 
 def identity() -> dict[str, Any]:

@@ -21,8 +21,7 @@ from dlrun.errors import UserError
 from dlrun.training.baselines import reported_recipe
 from dlrun.training.beside_baselines import said_worst, shortfalls
 from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.loop import metered
-from dlrun.training.meters import meter_for
+from dlrun.training.loop import meter_on, metered
 from dlrun.training.ownership import how_foreign
 from dlrun.training.plot_files import draw_plots
 from dlrun.training.recipe import Row
@@ -50,11 +49,11 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
     baselines = trained.baselines(split)
     ending = AVERAGED * (trained.weights_taken == "averaged")
     # Those of training had no temperatures, and no thresholds.
-    compared = [] if trained.temperatures else plainly
+    compared = [] if trained.temperatures else plainly.keys() - _of_thresholds(trained)
     recorded = {
         figure: _recorded(saved, f"{column}_{figure}{ending}", len(seeds))
-        for figure in compared
-        if figure not in _of_thresholds(trained)
+        for figure in plainly
+        if figure in compared
     }
     return {
         "run": trained.run.name if trained.run else None,
@@ -102,8 +101,7 @@ def _of_thresholds(trained: Trained) -> set[str]:
 def _measured(trained: Trained, split: Split) -> tuple[Row, Report]:
     """The figures on a split, a list over copies for each, and what the task reports of it."""
     recipe = reported_recipe(trained.plan)
-    size, device = recipe.evaluation_batch, trained.hardware.device
-    meter = meter_for(device, recipe, trained.model, len(split), batch=size)
+    meter = meter_on(trained.hardware, recipe, trained.model, len(split), recipe.evaluation_batch)
     of_task = trained.plan.task.report(len(trained.seeds))
     takes_weights = _takes_weights(of_task)
     for outputs, targets in metered(meter, split, trained.hardware):
@@ -168,9 +166,8 @@ def _warnings(
     plan, rows = trained.plan, dict[str, list[Any]]()
     with suppress(UserError):  # a damaged metrics.csv
         rows = trained.rows
-    means = {
-        figure: fmean(values) for figure, values in figures.items() if figure not in _of_thresholds(trained)
-    }
+    decided = _of_thresholds(trained)
+    means = {figure: fmean(values) for figure, values in figures.items() if figure not in decided}
     found = shortfalls("" if trained.given else split, means, baselines, plan.parts)
     training = trained.loaded["train"] if "train" in trained.loaded.splits else None
     in_training = trained.baselines("train") if found and training else {}

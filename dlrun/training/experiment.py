@@ -52,7 +52,7 @@ from dlrun.training.teachers import record_of, recorded_digest, teacher_warnings
 from dlrun.training.trained_on import told_apart
 from dlrun.training.traps import trap_warnings
 from dlrun.training.views import TrainingView
-from dlrun.training.world import ALONE, World
+from dlrun.training.world import World
 
 
 def train_run(
@@ -65,7 +65,7 @@ def train_run(
     redraw: bool = False,
     strict: bool = False,
     progress: Progress = no_progress,
-    world: World = ALONE,
+    world: World | None = None,
 ) -> Outcome:
     """Train the remaining epochs of a run: all of them for a new folder.
 
@@ -75,7 +75,9 @@ def train_run(
     data. A signal stops the run at the next point from which a resume gives the same result as an
     uninterrupted run. In a `world` of several processes this is the first, and the others `follow`.
     """
+    world = world or World()
     with _resumable(plan, run), run.lock(), StopSignals() as signals:
+        world.is_asked = lambda: signals.received is not None
         writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict, world)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
@@ -84,17 +86,13 @@ def train_run(
         started = time.monotonic() - state.seconds
         steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))
 
-        def is_to_stop() -> bool:
-            return world.is_to_stop if not world.is_alone else signals.received is not None
-
         def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
-                world.wants_to_stop = signals.received is not None
                 yield batch
                 view.tick(first_of(batch[0]).shape[1])
                 if state.step == steps:
                     continue  # the epoch is complete in a moment
-                if is_to_stop() and writer.saved_epoch == state.epoch:  # else that is saved first
+                if world.is_to_stop and writer.saved_epoch == state.epoch:  # else that is saved first
                     state.seconds = time.monotonic() - started
                     if world.is_alone:
                         writer.save_step()
@@ -114,7 +112,7 @@ def train_run(
                         state.seconds = time.monotonic() - started
                         view.row(state.epoch, row, best)
                         is_end = is_complete(plan, state)
-                        if not is_end and is_to_stop():
+                        if not is_end and world.is_to_stop:
                             status = "interrupted"
                         elif not is_end and stop_after is not None and state.epoch >= stop_after:
                             status = "paused"

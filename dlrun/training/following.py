@@ -80,16 +80,16 @@ def follow(world: World, parts: Parts, data_dir: Path) -> None:
         raise
     world.gathered("")
     saved_epoch: int | None = state.epoch
+    steps = plan.recipe.sampling.steps(len(loaded["train"]))
 
     def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
-        steps = plan.recipe.sampling.steps(len(loaded["train"]))
         for batch in batches:
-            world.wants_to_stop = signals.received is not None
             yield batch
             if state.step != steps and world.is_to_stop and saved_epoch == state.epoch:
                 raise Stopped
 
     with StopSignals() as signals:
+        world.is_asked = lambda: signals.received is not None
         is_end = False
         while not is_end:
             state.leave_out_stopped(plan.optimizers)

@@ -11,8 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dlrun.config.keys import Config
 from dlrun.errors import RunFailed, UserError
 from dlrun.system import machine
+from dlrun.system.processes import started_together
 from dlrun.training.devices import dealt_cards
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
@@ -22,14 +24,11 @@ from dlrun.training.world import SAID, World
 _PATIENCE = timedelta(minutes=10)  # for the others, when something is exchanged
 
 
-def is_one_of_several() -> bool:
-    """True in a process that a launcher has started with others."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and "RANK" in os.environ
-
-
-def wanted_processes(wanted: int | str, device: str) -> int:
-    """The number of processes that a config asks for; auto: one for each GPU, one on a CPU."""
-    return max(1, len(dealt_cards(device))) if wanted == "auto" else int(wanted)
+def processes_of(config: Config) -> int:
+    """The number of processes of this run: those that a launcher has started, or that the config asks for."""
+    if several := started_together(os.environ):
+        return several
+    return max(1, len(dealt_cards(config.device))) if config.processes == "auto" else config.processes
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def joined(device: str) -> Iterator[World]:
 
     On a machine with several GPUs each process sees its own alone, as cuda:0.
     """
-    if not is_one_of_several():
+    if not started_together(os.environ):
         yield World()
         return
     import torch.distributed as dist

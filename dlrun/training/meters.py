@@ -101,11 +101,11 @@ class Meter:
 
     def means(self) -> Row:
         """The mean loss and each metric so far: a list over copies."""
-        sums, whole = together(self.sums, self.whole, self.world)
+        sums, whole = of_all(self.world, self.recipe, self.sums, self.whole)
         return _means(sums, self.recipe, self.examples) | whole.figures()
 
 
-def together(sums: Sums, whole: WholeSplit, world: World) -> tuple[Sums, WholeSplit]:
+def of_all(world: World, recipe: Recipe, sums: Sums, whole: WholeSplit) -> tuple[Sums, WholeSplit]:
     """The sums of all processes, and all that they kept, in the order of the pieces.
 
     Sums are added up exactly, so that figures are the same at any number of processes.
@@ -113,11 +113,11 @@ def together(sums: Sums, whole: WholeSplit, world: World) -> tuple[Sums, WholeSp
     if world.is_alone:
         return sums, whole
     world.raise_noted()
-    found = world.gathered((sums, whole.kept))
-    every = {name: [step for of_one, _ in found for step in of_one.get(name, ())] for name in found[0][0]}
-    return every, whole.of(
-        [kept for turn in zip_longest(*(kept for _, kept in found)) for kept in turn if kept]
-    )
+    found, every = world.gathered((sums, whole.kept)), WholeSplit(recipe)
+    for turn in zip_longest(*(kept for _, kept in found)):
+        every.add([kept for kept in turn if kept])
+    steps = {name: [step for own, _ in found for step in own.get(name, ())] for name in found[0][0]}
+    return steps, every
 
 
 def means_together(meters: Sequence[Meter]) -> Row:
@@ -218,7 +218,7 @@ class DeviceMeter:
     def means(self) -> Row:
         """The mean loss and each metric: a list over copies. Raises Diverged if a loss is not finite."""
         own = {name: kept.tolist() for name, kept in self._sums.items()}
-        sums, whole = together(own, self.whole, self.world)
+        sums, whole = of_all(self.world, self.recipe, own, self.whole)
         for step, losses in enumerate(sums["loss"]):
             _refuse_not_finite(losses, self.model, self._when, step % len(self._all_steps) + 1)
         return _means(sums, self.recipe, self.examples) | whole.figures()
@@ -241,12 +241,6 @@ class WholeSplit:
     def add(self, on_cpu: list[tuple[Tree, Tree]]) -> None:
         """Keep a batch that `on_cpu` gave."""
         self.kept += on_cpu
-
-    def of(self, kept: list[tuple[Tree, Tree]]) -> WholeSplit:
-        """The same metrics of other batches."""
-        whole = WholeSplit.__new__(WholeSplit)
-        whole._metrics, whole.kept = self._metrics, kept
-        return whole
 
     def figures(self) -> Row:
         """Each metric of what was kept: a list over copies; nothing if nothing was kept."""

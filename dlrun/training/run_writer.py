@@ -16,7 +16,7 @@ from dlrun.config.keys import Choice
 from dlrun.data.loaded import Loaded
 from dlrun.errors import CheckpointRefused, Diverged, RunFailed, UserError
 from dlrun.run_folders.metrics_file import Cells, MetricsFile
-from dlrun.run_folders.run import DONE, Run
+from dlrun.run_folders.run import DONE, ENDED, Run
 from dlrun.system.files import make_folder
 from dlrun.training.averaging import AVERAGE
 from dlrun.training.baselines import baselines_of
@@ -315,10 +315,10 @@ class RunWriter:
         """Write summary.json for the current state, and return its content."""
         final, best = row_of(self._figures), self._best_figures()
         own = {"pictures": self._pictures, "within": self._within()} | more
-        if status not in (*DONE, "diverged"):
+        if status not in ENDED:
             self.run.mark_unfinished()
         summary = self._summary.write(status, self.plan, self.state, final, best, self._warnings, **own)
-        if status in (*DONE, "diverged"):
+        if status in ENDED:
             self.run.unfinished.unlink(missing_ok=True)
         return summary
 

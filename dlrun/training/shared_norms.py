@@ -14,8 +14,10 @@ from dlrun.training.world import World
 
 def share_norms(model: Copies, world: World) -> None:
     """Let the batch normalisation of every copy in training take the statistics of all processes."""
+    if world.is_alone:
+        return
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not world.is_alone:
+        if isinstance(module, _BatchNorm):
             module.forward = partial(_normalised, module, world)  # type: ignore[method-assign]
 
 

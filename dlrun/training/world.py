@@ -6,7 +6,7 @@ They hold the same weights and make the same steps: only gradients, sums of figu
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,10 @@ from torch import Tensor
 from dlrun.errors import Diverged, RunFailed
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass
 class World:
     """The place of this process among those that train a run; alone it is the whole world.
@@ -29,13 +33,18 @@ class World:
     rank: int = 0
     size: int = 1
     _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
-    wants_to_stop: bool = False  # this process, such as after a signal
-    is_to_stop: bool = False  # all of them, from the last step on
+    is_asked: Callable[[], bool] = field(default=_never, repr=False)  # to stop, such as by a signal
+    _is_agreed: bool = field(default=False, repr=False)  # of all processes, in the last step
     is_idle: bool = False  # in this step, whose batch has no example for this process
 
     @property
     def is_alone(self) -> bool:
         return self.size == 1
+
+    @property
+    def is_to_stop(self) -> bool:
+        """True if this process was asked to stop, or one of several: all know it after the same step."""
+        return self.is_asked() if self.is_alone else self._is_agreed
 
     def part(self, n: int) -> slice:
         """This process's part of n examples of a batch; parts differ by one example at most."""
@@ -56,17 +65,16 @@ class World:
         self._diverged = self._diverged or diverged
 
     @torch.no_grad()
-    def add_up(self, gradients: Sequence[Tensor], more: Tensor) -> Tensor:
+    def add_up(self, gradients: Sequence[Tensor], more: Tensor | None = None) -> Tensor | None:
         """Add up the gradients of all processes in place; return the sum of `more` figures.
 
-        Raises Diverged in every process if one of them noted it. If one wants to stop, all are to.
+        Raises Diverged in every process if one of them noted it. If one is asked to stop, all are to.
         """
-        if self.is_alone:
-            return more
-        flags = more.new_tensor([float(self._diverged is not None), float(self.wants_to_stop)])
-        for kind in {gradient.dtype: None for gradient in gradients} | {more.dtype: None}:
+        figures = gradients[0].new_zeros(0) if more is None else more
+        flags = figures.new_tensor([float(self._diverged is not None), float(self.is_asked())])
+        for kind in {gradient.dtype: None for gradient in gradients} | {figures.dtype: None}:
             own = [gradient for gradient in gradients if gradient.dtype == kind]
-            rest = [flags, more] if kind == more.dtype else []
+            rest = [flags, figures] if kind == figures.dtype else []
             flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
             with _answered():
                 dist.all_reduce(flat)
@@ -74,12 +82,12 @@ class World:
             for gradient, summed in zip(own, parts, strict=False):
                 gradient.copy_(summed.view(gradient.shape))
             if rest:
-                flags, more = parts[-2:]
+                flags, figures = parts[-2:]
         diverged, stops = flags.tolist()
         if diverged:
             self.raise_noted()
-        self.is_to_stop = stops > 0
-        return more
+        self._is_agreed = stops > 0
+        return None if more is None else figures
 
     def sum_of(self, figures: Tensor) -> Tensor:
         """The sum of some figures over all processes, which has a gradient with respect to those of each."""
@@ -103,7 +111,7 @@ class World:
         return found
 
     def told(self, what: Any) -> Any:
-        """What the first process tells all others."""
+        """The object that the first process tells all others, whose own ones are left out."""
         if self.is_alone:
             return what
         said = [what]

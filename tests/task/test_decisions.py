@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import own_parts, planned, trained
+from small_runs import ENERGY, own_parts, planned, trained
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
@@ -23,24 +23,7 @@ from dlrun.training.trained import Trained
 
 # Losses whose largest output is not, or not always, at the class with the largest probability.
 OWN = {
-    "loss/energy.py": '''
-"""Cross entropy of energies: the smallest output is the most probable class."""
-import torch.nn.functional as F
-task = "classification"
-
-
-def energy(outputs, targets):
-    """Cross entropy of the softmax of the negative outputs."""
-    return F.cross_entropy(-outputs, targets, reduction="none")
-
-
-def probabilities(outputs):
-    return (-outputs).softmax(-1)
-
-
-def constant(shares):
-    return -shares.log()
-''',
+    "loss/energy.py": ENERGY,
     "metrics/own_accuracy.py": '''
 """Accuracy as a user writes it."""
 task = "classification"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sklearn.metrics
 import torch
-from small_runs import go_on, own_parts, planned, trained
+from small_runs import ENERGY, go_on, own_parts, planned, trained
 from torch import Tensor
 
 from dlrun.blocks.decisions import Decision, softmax, two_sigmoids
@@ -59,24 +59,7 @@ def rare(root, *, task: str = "classification", weighted: bool = False, n: int =
     splits = ("train", "valid", "test")
     return Data(task, (4,), read, classes=("ham", "spam"), splits=splits, weighted=weighted)
 ''',
-    "loss/energy.py": '''
-"""Cross entropy of energies: the smallest output is the most probable class."""
-import torch.nn.functional as F
-task = "classification"
-
-
-def energy(outputs, targets):
-    """Cross entropy of the softmax of the negative outputs."""
-    return F.cross_entropy(-outputs, targets, reduction="none")
-
-
-def probabilities(outputs):
-    return (-outputs).softmax(-1)
-
-
-def constant(shares):
-    return -shares.log()
-''',
+    "loss/energy.py": ENERGY,
     "metrics/cost.py": '''
 """The cost of wrong decisions."""
 task = "classification"

@@ -261,7 +261,7 @@ def test_further_outputs_are_means_too_and_images_need_not_be_square(parts: Part
         assert torch.equal(own[0], mean_of([outputs[name] for outputs in each]))
 
 
-# ------------------------------------------------------------------------ what they do not suit
+# ------------------------------------------------------------ models and images that they do not suit
 
 
 def refused(views: Views, parts: Parts, **changes: Any) -> UserError:

@@ -79,7 +79,7 @@ def process(rank: int, size: int, folder: str, act: Callable[[World, str], Any])
 
 
 def together(size: int, folder: Path, act: Callable[[World, str], Any]) -> list[Any]:
-    """What `act(world, folder)` gives in each of so many processes."""
+    """The results of `act(world, folder)` in each of so many processes."""
     folder.mkdir()
     processes = [child(process, rank, size, str(folder), act) for rank in range(size)]
     for each in processes:

@@ -25,7 +25,7 @@ from dlrun.errors import (
     shortened,
 )
 from dlrun.system.environment import prepare_drawing
-from dlrun.system.processes import quoted
+from dlrun.system.processes import quoted, started_together
 from dlrun.system.shortages import refuse_little_memory, shortage
 
 app = typer.Typer(
@@ -90,11 +90,11 @@ def refuse_several_processes(environment: Mapping[str, str], words: list[str]) -
     Those of train and resume train one run together; of any other each would do the same for itself. The
     error is that of rank 0; others say nothing.
     """
-    size, rank = (environment.get(name, "") for name in ("WORLD_SIZE", "RANK"))
-    if size.isdecimal() and int(size) > 1 and rank.isdecimal() and not {"train", "resume"} & {*words[:1]}:
-        if int(rank):
+    together = started_together(environment)
+    if together and words[:1] not in (["train"], ["resume"]):
+        if int(environment["RANK"]):
             sys.exit(UserError.exit_code)
-        what = f"{size} processes were started (WORLD_SIZE), but only train and resume are for several"
+        what = f"{together} processes were started (WORLD_SIZE), but only train and resume are for several"
         raise UserError(
             what, where="environment", fix="start dlrun without torchrun, or unset WORLD_SIZE and RANK"
         )

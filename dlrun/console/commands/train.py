@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def train(
     )
     from dlrun.run_folders.locating import create_only_run, create_run, run_called
     from dlrun.training.experiment import train_run
-    from dlrun.training.launching import launch, refuse_processes, wanted_processes
+    from dlrun.training.launching import launch, processes_of, refuse_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.teachers import with_runs_found
@@ -161,13 +162,13 @@ def train(
     is_begun = latest is not None and latest.config.exists()
     with _together(checked, own_parts, data_dir) as world:
         plan = make_plan(checked, own_parts, data_dir)
-        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        refuse_processes(plan, processes_of(checked))
         loaded = None
         if not is_begun:
             loaded = plan.load(progress=progress)  # let this fail before a run folder exists
             try_on(plan, loaded, progress)
         if world is None:
-            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+            raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
         run, create = latest, create_only_run if or_resume else create_run
         if run is None or not is_begun:
             run = create(runs_dir, checked.name, dump_config(plan.config))
@@ -204,10 +205,11 @@ def _together(config: Config, parts: Parts, data_dir: Path) -> Iterator[World | 
 
     Another process than the first follows it, and ends.
     """
+    from dlrun.system.processes import started_together
     from dlrun.training.following import follow
-    from dlrun.training.launching import is_one_of_several, joined, wanted_processes
+    from dlrun.training.launching import joined, processes_of
 
-    if not is_one_of_several() and wanted_processes(config.processes, config.device) > 1:
+    if not started_together(os.environ) and processes_of(config) > 1:
         yield None
         return
     with joined(config.device) as world:
@@ -300,16 +302,16 @@ def resume(
         check=check,
     )
     from dlrun.training.experiment import train_run
-    from dlrun.training.launching import launch, refuse_processes, wanted_processes
+    from dlrun.training.launching import launch, processes_of, refuse_processes
     from dlrun.training.plan_making import make_plan
     from dlrun.training.teachers import with_teacher_found
 
     checked = with_teacher_found(checked, own_parts, runs_dir)
     with _together(checked, own_parts, data_dir) as world:
         plan = make_plan(checked, own_parts, data_dir)
-        refuse_processes(plan, world.size if world else wanted_processes(checked.processes, checked.device))
+        refuse_processes(plan, processes_of(checked))
         if world is None:
-            raise SystemExit(launch(sys.argv[1:], wanted_processes(checked.processes, checked.device)))
+            raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
         view, progress = _view(quiet, found), progress_unless(quiet)
         _say_parts(world, plan, quiet=quiet)
         outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
