@@ -149,6 +149,10 @@ def plan_sweep(
             plans.append(make_plan(found, parts, data_dir))
         except ConfigError as error:
             mistakes |= dict.fromkeys(error.mistakes)
+        config = setting.configs[0]
+        if config.processes not in (1, "auto"):
+            what = "each run of a sweep trains in one process; several run at once by --jobs"
+            mistakes[config.mistake("processes", what, "set processes: 1")] = None
     source = chosen[0].configs[0].tree.place.source
     if mistakes:
         raise ConfigError(source, list(mistakes))

@@ -82,6 +82,16 @@ def rank_of(pid: int) -> str:
     return next((word.decode()[5:] for word in words if word.startswith(b"RANK=")), "")
 
 
+@pytest.mark.parametrize("words", [("sweep", "optimizer.lr=0.1,0.2"), ("train", "--folds", "3")])
+def test_the_runs_of_a_sweep_are_not_for_several(
+    words: tuple[str, ...], dlrun: Dlrun, tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun(words[0], tiny, *words[1:], "processes=2")
+    assert done.code == 2
+    assert "processes: each run of a sweep trains in one process" in done.err
+    assert not runs_dir.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
