@@ -100,6 +100,14 @@ class Config:
         at_resume=True,
         keeps_claims=True,
     )
+    process_timeout: Duration = _key(
+        "for which one of several processes is waited for, such as 90s or 1h30m, before the run ends with an "
+        "error that names it",
+        "10m",
+        changes="nothing",
+        at_resume=True,
+        keeps_claims=True,
+    )
     precision: Literal["float32", "bfloat16", "float16", "float64"] = _key(
         "type of the forward pass: bfloat16 and float16 are mixed precision, float64 is that of all weights",
         "float32",

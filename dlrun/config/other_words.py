@@ -35,6 +35,7 @@ _KEYS = {
     "evaluate_every": "eval_every val_every check_val_every_n_epoch eval_interval validate_every eval_freq",
     "compile": "torch_compile",
     "processes": "nproc_per_node num_processes nprocs world_size num_gpus n_gpus",
+    "process_timeout": "ddp_timeout nccl_timeout",
     "channels_last": "memory_format channel_last use_channels_last",
     "sampling": "sampler weighted_sampler weightedrandomsampler balanced_sampling oversampling",
     "limit": "max_samples max_examples subset limit_train_batches",

@@ -83,6 +83,7 @@ def train_run(
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
         tell_start(world, plan, writer.loaded, writer.hardware, state)
+        world.is_save_due = writer.is_step_due
         started = time.monotonic() - state.seconds
         steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))
 
@@ -92,14 +93,12 @@ def train_run(
                 view.tick(first_of(batch[0]).shape[1])
                 if state.step == steps:
                     continue  # the epoch is complete in a moment
-                if world.is_to_stop and writer.saved_epoch == state.epoch:  # else that is saved first
-                    state.seconds = time.monotonic() - started
-                    if world.is_alone:
-                        writer.save_step()
-                    raise Stopped
-                if world.is_alone and writer.is_step_due():
+                stops = world.is_to_stop and writer.saved_epoch == state.epoch  # else that is saved first
+                if stops or world.is_to_save:
                     state.seconds = time.monotonic() - started
                     writer.save_step()
+                if stops:
+                    raise Stopped
 
         with writer.failing():
             try:

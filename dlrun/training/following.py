@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dlrun import __version__
 from dlrun.config.loading import config_from_plain
 from dlrun.config.registry import Parts
 from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError
 from dlrun.system.signals import StopSignals
+from dlrun.training.devices import versions
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import Batch, fit
 from dlrun.training.opening import bring_teacher
@@ -36,18 +39,30 @@ class Start:
 
 
 def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, state: State) -> None:
-    """Tell the other processes what to train. Raises UserError if one of them cannot."""
-    if world.is_alone:
+    """Tell the other processes what to train. Raises RunFailed if one of them cannot."""
+    if world.presence is None:
         return
-    weights = plan.loss.class_weights
-    known, values = dict(plan.data.known), weights.values if weights else None
-    config, prepared = plan.config.plain(), loaded.preprocessing
+    world.presence.meet("start")
+    world.told(_versions(plan.parts))
+    weights, told = plan.loss.class_weights, state.state_dict() | {"within": state.steps_before}
     world.told(
-        Start(config, known, prepared, loaded.fingerprint, values, hardware.threads, state.state_dict())
+        Start(
+            plan.config.plain(),
+            dict(plan.data.known),
+            loaded.preprocessing,
+            loaded.fingerprint,
+            weights.values if weights else None,
+            hardware.threads,
+            told,
+        )
     )
-    for rank, said in enumerate(world.gathered("")):
-        if said:
-            raise UserError(f"process {rank} of {world.size} cannot train: {said}")
+    world.presence.meet("training")
+    world.presence.rest()
+
+
+def _versions(parts: Parts) -> dict[str, str]:
+    """The versions and the code that all processes must have."""
+    return {"dlrun": __version__, **versions(), "code": parts.code}
 
 
 @dataclass(frozen=True)
@@ -70,25 +85,33 @@ def tell(world: World, state: State, *, is_end: bool, begins_anew: bool, is_save
 def follow(world: World, parts: Parts, data_dir: Path) -> None:
     """Train a run with the first process until it says that the end is there.
 
-    Raises UserError, here and there, if the data or the parts here are others than there.
+    Raises UserError if the data, the versions or the code here are others than there.
     """
-    start: Start = world.told(None)
-    try:
-        plan, hardware, state, loaded = _prepared(world, start, parts, data_dir)
-    except UserError as error:
-        world.gathered(error.inline)
-        raise
-    world.gathered("")
+    assert world.presence is not None, "a process that follows is one of several"
+    world.presence.meet("start")
+    theirs: dict[str, str] = world.told(None)
+    for what, own in _versions(parts).items():
+        if own != theirs.get(what):
+            said = "its code of dlrun or of parts is another" if what == "code" else f"its {what} is {own}"
+            raise UserError(f"{said} than that of the first process", fix="have the same everywhere")
+    plan, hardware, state, loaded = _prepared(world, world.told(None), parts, data_dir)
+    world.presence.meet("training")
+    world.presence.rest()
     saved_epoch: int | None = state.epoch
     steps = plan.recipe.sampling.steps(len(loaded["train"]))
 
     def each_batch(batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
             yield batch
-            if state.step != steps and world.is_to_stop and saved_epoch == state.epoch:
+            if state.step == steps:
+                continue
+            stops = world.is_to_stop and saved_epoch == state.epoch
+            if state.within and (stops or world.is_to_save):
+                state.within.state_dict()  # in which the first process gathers the sums
+            if stops:
                 raise Stopped
 
-    with StopSignals() as signals:
+    with suppress(Stopped), StopSignals() as signals:
         world.is_asked = lambda: signals.received is not None
         is_end = False
         while not is_end:

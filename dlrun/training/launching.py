@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dlrun.config.durations import seconds_of
 from dlrun.config.keys import Config
 from dlrun.errors import RunFailed, UserError
+from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.processes import started_together
+from dlrun.system.signals import KILLED, request_stop
 from dlrun.training.devices import dealt_cards
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
+from dlrun.training.presence import HANGS, LAUNCHER, SAID, Presence, note_for_launcher
 from dlrun.training.shared_norms import has_norms
-from dlrun.training.world import SAID, World
+from dlrun.training.world import World
 
-_PATIENCE = timedelta(minutes=10)  # for the others, when something is exchanged
+_RUN = "run"  # the note of the folder of the run, and of the command that resumes it
 
 
 def processes_of(config: Config) -> int:
@@ -32,7 +40,7 @@ def processes_of(config: Config) -> int:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def joined(config: Config) -> Iterator[World]:
     """Meet the other processes, if there are any, until the end of this context.
 
     On a machine with several GPUs each process sees its own alone, as cuda:0.
@@ -41,17 +49,46 @@ def joined(device: str) -> Iterator[World]:
         yield World()
         return
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
-    cards, local = dealt_cards(device), int(os.environ.get("LOCAL_RANK", 0))
+    cards, local = dealt_cards(config.device), int(os.environ.get("LOCAL_RANK", 0))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if cards:
         os.environ[machine.CARDS] = cards[local % len(cards)]
     backend = "nccl" if 0 < here <= len(cards) else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    timeout = timedelta(seconds=seconds_of(config.process_timeout))
+    store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    presence = Presence(store, rank, size, config.process_timeout)
+    presence.show_life()
+    stop_with_launcher()
     try:
-        yield World(dist.get_rank(), dist.get_world_size())
+        yield World(rank, size, presence)
+    except UserError as error:
+        presence.leave_word(error.inline)
+        if presence.is_heard:
+            raise
+        raise SystemExit(error.exit_code) from error
+    except Exception as error:
+        presence.leave_word(f"{type(error).__name__}: {error}")
+        if rank and LAUNCHER in os.environ:  # which logs it
+            traceback.print_exc()
+        raise
     finally:
+        presence.end()
         dist.destroy_process_group()
+
+
+def stop_with_launcher() -> None:
+    """Have this process save and stop, as at SIGTERM, when the one that started it has ended."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        request_stop()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def refuse_processes(plan: Plan, processes: int) -> None:
@@ -118,28 +155,53 @@ def launch(words: Sequence[str], processes: int) -> int:
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),
         )
-        said = Path(logs, "said")
-        os.environ[SAID] = str(said)
+        os.environ[LAUNCHER] = logs
         try:
             elastic_launch(config, sys.executable)("-m", "dlrun", *words)
         except SignalException as signal:
             return 128 + int(signal.sigval)
         except ChildFailedError as failed:
-            first = failed.failures.get(0)
-            if first and first.exitcode > 0:
+            written = {rank: _words(Path(logs), rank) for rank in range(1, processes)}
+            about, first = _noted_run(Path(logs)), failed.failures.get(0)
+            for rank in [each for each in written if about and written[each]]:
+                Run(Path(about["folder"])).log(f"process {rank} of {processes}:\n{written[rank]}")
+            if first and first.exitcode > 0 and first.exitcode != HANGS:
                 return int(first.exitcode)
-            if said.exists():
+            if Path(logs, SAID).exists():
                 return RunFailed.exit_code
             rank, other = next(iter(failed.failures.items()))
-            what = f"process {rank} of {processes} ended with exit code {other.exitcode}"
-            raise RunFailed(f"{what}{_last_words(Path(logs), rank)}") from None
+            error = _error_of(f"process {rank} of {processes}", int(other.exitcode), written)
+            error.resume = about.get("resume", "")
+            raise error from None
     return 0
 
 
-def _last_words(logs: Path, rank: int) -> str:
-    """The last line that a process wrote, if it wrote any."""
-    for path in logs.rglob(f"{rank}/stderr.log"):
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if lines:
-            return f": {lines[-1][:200]}"
-    return ""
+def tell_launcher(run: Run, resume: str) -> None:
+    """Tell the launcher of this process, if there is one, of the run and of the command that resumes it."""
+    note_for_launcher(_RUN, json.dumps({"folder": str(run.folder), "resume": resume}))
+
+
+def _error_of(process: str, exit_code: int, written: dict[int, str]) -> RunFailed:
+    """The error of a process that failed, of which the first one said nothing, but maybe another one."""
+    lines = [line for own in written.values() for line in own.splitlines()]
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("error: "):
+            fix = following.removeprefix("  fix: ") if following.startswith("  fix: ") else ""
+            return RunFailed(line.removeprefix("error: "), fix=fix)
+    if exit_code in KILLED:
+        fix = "if that was for want of memory, take fewer processes, or a smaller model"
+        return RunFailed(f"{process} was killed", fix=fix)
+    last = f": {lines[-1][:200]}" if lines else ""
+    return RunFailed(f"{process} ended with exit code {exit_code}{last}")
+
+
+def _noted_run(logs: Path) -> dict[str, str]:
+    """The note that the first process left of its run; empty if it had not begun one."""
+    path = logs / _RUN
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _words(logs: Path, rank: int) -> str:
+    """All that a process wrote to stderr."""
+    paths = logs.rglob(f"{rank}/stderr.log")
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").strip() for path in paths)

@@ -59,9 +59,20 @@ class Meter:
 
     def begin(self, when: str) -> None:
         """Reset all sums."""
-        self._when = when
+        self._when, self._step = when, 0
+        self.world.enter(when)
         self.sums: Sums = {name: [] for name in ("loss", *self.recipe.means)}
         self.whole = WholeSplit(self.recipe)
+
+    def go_on(self, step: int, sums: Sums) -> None:
+        """Go on after so many steps, of which `sums` are those of all processes: the first one keeps them."""
+        self._step = step
+        if not self.world.rank:
+            self.sums = sums
+
+    def sums_of_all(self) -> Sums:
+        """The sums of the steps so far, of all processes."""
+        return of_all(self.world, self.recipe, self.sums, self.whole)[0]
 
     def measure(self, outputs: Figures, targets: Tree, inputs: Tree) -> None:
         """Add an evaluation batch, computing its losses: outputs, targets and inputs (copies, batch, …)."""
@@ -77,12 +88,12 @@ class Meter:
         Raises Diverged if a loss is not finite; of several processes all do so together, when they exchange
         something next. A batch for which memory runs out is not added.
         """
+        self._step += piece.is_first
         if not piece.share:
             return
         sums = {"loss": _numbers(self.model.sums(losses))}
-        step = len(self.sums["loss"]) + piece.is_first
         try:
-            _refuse_not_finite(sums["loss"], self.model, self._when, step)
+            _refuse_not_finite(sums["loss"], self.model, self._when, self._step)
         except Diverged as diverged:
             if self.world.is_alone:
                 raise
@@ -157,6 +168,7 @@ class DeviceMeter:
     def begin(self, when: str) -> None:
         """Reset all sums."""
         self._when = when
+        self.world.enter(when)
         self.not_finite.zero_()
         self._step.zero_()
         self._measured = 0

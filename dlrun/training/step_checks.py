@@ -42,7 +42,7 @@ def refuse_steps(state: State, saved: Checkpoint, plan: Plan, loaded: Loaded) ->
     """Raises CheckpointRefused unless the run can go on after the steps of a restored checkpoint."""
     within = saved.state["within"]
     seeds = [state.model.seeds[index] for index in state.active]
-    names, shape = {"loss", *plan.recipe.means}, (within["step"], len(seeds))
+    names = {"loss", *plan.recipe.means}
     streams = len(seeds) if plan.recipe.augmentations else 0
     reason = ""
     if is_asynchronous(plan.device):
@@ -54,7 +54,8 @@ def refuse_steps(state: State, saved: Checkpoint, plan: Plan, loaded: Loaded) ->
     elif within["sums"].keys() != names or not all(
         sums.dtype == torch.float64
         and 2 <= sums.dim() <= 3
-        and sums.shape[:2] == shape
+        and sums.shape[0] >= within["step"]  # each process has its own
+        and sums.shape[1] == len(seeds)
         and sums.isfinite().all()
         for sums in within["sums"].values()
     ):

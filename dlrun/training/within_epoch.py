@@ -38,7 +38,7 @@ class WithinEpoch:
     def go_on(self, saved: dict[str, Any]) -> None:
         """Go on after the steps of `state_dict`. Raises RuntimeError if a random stream is none."""
         assert isinstance(self.meter, Meter)
-        self.meter.sums = {name: sums.tolist() for name, sums in saved["sums"].items()}
+        self.meter.go_on(saved["step"], {name: sums.tolist() for name, sums in saved["sums"].items()})
         self.model.streams.positions = list(saved["dropout"])
         for stream, position in zip(self.augment.streams, saved["augmentation"], strict=True):
             stream.set_state(position)
@@ -47,15 +47,17 @@ class WithinEpoch:
     def state_dict(self) -> dict[str, Any] | None:
         """The place as plain values and tensors, for `go_on`; None on an accelerator.
 
-        There its sums and streams may be part of a recorded step, from which they are not read.
+        There its sums and streams may be part of a recorded step, from which they are not read. Of several
+        processes, which all have to call it, the sums are those of all.
         """
         if not isinstance(self.meter, Meter):
             return None
+        sums = self.meter.sums_of_all()
         return {
             "step": self.step,
             "seeds": list(self.model.seeds),
             "seconds": self.seconds,
-            "sums": {name: torch.tensor(sums, dtype=torch.float64) for name, sums in self.meter.sums.items()},
+            "sums": {name: torch.tensor(own, dtype=torch.float64) for name, own in sums.items()},
             "dropout": list(self.model.streams.positions),
             "augmentation": [stream.get_state() for stream in self.augment.streams],
         }

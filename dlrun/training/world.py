@@ -5,18 +5,17 @@ They hold the same weights and make the same steps: only gradients, sums of figu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dlrun.errors import Diverged, RunFailed
+from dlrun.errors import Diverged
+from dlrun.training.presence import Presence
 
 
 def _never() -> bool:
@@ -32,10 +31,16 @@ class World:
 
     rank: int = 0
     size: int = 1
+    presence: Presence | None = field(default=None, repr=False)  # of several processes
     _diverged: Diverged | None = field(default=None, repr=False)  # here, the others do not know yet
     is_asked: Callable[[], bool] = field(default=_never, repr=False)  # to stop, such as by a signal
-    _is_agreed: bool = field(default=False, repr=False)  # of all processes, in the last step
+    is_save_due: Callable[[], bool] = field(default=_never, repr=False)  # of the steps within an epoch
+    _stops: bool = field(default=False, repr=False)  # as all processes agreed in the last step
+    _saves: bool = field(default=False, repr=False)
     is_idle: bool = False  # in this step, whose batch has no example for this process
+
+    def __deepcopy__(self, memo: object) -> World:
+        return self  # that of a model's copy too
 
     @property
     def is_alone(self) -> bool:
@@ -44,7 +49,12 @@ class World:
     @property
     def is_to_stop(self) -> bool:
         """True if this process was asked to stop, or one of several: all know it after the same step."""
-        return self.is_asked() if self.is_alone else self._is_agreed
+        return self.is_asked() if self.is_alone else self._stops
+
+    @property
+    def is_to_save(self) -> bool:
+        """True if a save within the epoch is due for one of them: all know it after the same step."""
+        return self.is_save_due() if self.is_alone else self._saves
 
     def part(self, n: int) -> slice:
         """This process's part of n examples of a batch; parts differ by one example at most."""
@@ -68,32 +78,38 @@ class World:
     def add_up(self, gradients: Sequence[Tensor], more: Tensor | None = None) -> Tensor | None:
         """Add up the gradients of all processes in place; return the sum of `more` figures.
 
-        Raises Diverged in every process if one of them noted it. If one is asked to stop, all are to.
+        Raises Diverged in every process if one of them noted it. All are to stop, or to save, if one is.
         """
         figures = gradients[0].new_zeros(0) if more is None else more
-        flags = figures.new_tensor([float(self._diverged is not None), float(self.is_asked())])
+        asked = self._diverged is not None, self.is_asked(), self.is_save_due()
+        flags = figures.new_tensor([float(each) for each in asked])
         for kind in {gradient.dtype: None for gradient in gradients} | {figures.dtype: None}:
             own = [gradient for gradient in gradients if gradient.dtype == kind]
             rest = [flags, figures] if kind == figures.dtype else []
             flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
-            with _answered():
+            with self._exchanging():
                 dist.all_reduce(flat)
             parts = flat.split([each.numel() for each in (*own, *rest)])
             for gradient, summed in zip(own, parts, strict=False):
                 gradient.copy_(summed.view(gradient.shape))
             if rest:
                 flags, figures = parts[-2:]
-        diverged, stops = flags.tolist()
-        if diverged:
+        diverges, self._stops, self._saves = (count > 0 for count in flags.tolist())
+        if diverges:
             self.raise_noted()
-        self._is_agreed = stops > 0
         return None if more is None else figures
 
     def sum_of(self, figures: Tensor) -> Tensor:
         """The sum of some figures over all processes, which has a gradient with respect to those of each."""
-        with _answered():
-            summed: Tensor = _Summed.apply(figures)  # type: ignore[no-untyped-call]
+        summed: Tensor = _Summed.apply(figures, self)  # type: ignore[no-untyped-call]
         return summed
+
+    def summed(self, figures: Tensor) -> Tensor:
+        """The sum of some figures over all processes."""
+        total = figures.contiguous().clone()
+        with self._exchanging():
+            dist.all_reduce(total)
+        return total
 
     def raise_noted(self) -> None:
         """Raise, in every process, the first error that one of them noted."""
@@ -106,7 +122,7 @@ class World:
         if self.is_alone:
             return [own]
         found: list[Any] = [None] * self.size
-        with _answered():
+        with self._exchanging():
             dist.all_gather_object(found, own)
         return found
 
@@ -115,42 +131,38 @@ class World:
         if self.is_alone:
             return what
         said = [what]
-        with _answered():
+        with self._exchanging():
             dist.broadcast_object_list(said, src=0)
         return said[0]
+
+    def enter(self, phase: str) -> None:
+        """Note what this process does from here on, for the others, should they lose it."""
+        if self.presence:
+            self.presence.enter(phase)
+
+    @contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """Turn the error of PyTorch about a process that is gone, or does not answer, into RunFailed."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.presence is None:
+                raise
+            raise self.presence.lost(error) from error
 
 
 class _Summed(torch.autograd.Function):
     """A sum over all processes: the gradient of each is the sum of theirs with respect to it."""
 
     @staticmethod
-    def forward(context: Any, figures: Tensor) -> Tensor:
-        summed = figures.clone()
-        dist.all_reduce(summed)
-        return summed
+    def forward(context: Any, figures: Tensor, world: World) -> Tensor:
+        context.world = world
+        return world.summed(figures)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        summed = gradient.contiguous().clone()
-        with _answered():
-            dist.all_reduce(summed)
-        return summed
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        world: World = context.world
+        return world.summed(gradient), None
 
 
 ALONE = World()
-SAID = "DLRUN_LOST_SAID"  # the file by which the first process tells its launcher that it said so
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    """Turn the errors of PyTorch about a process that is gone, or does not answer, into RunFailed."""
-    try:
-        yield
-    except RuntimeError as error:
-        if path := os.environ.get(SAID):
-            Path(path).touch()
-        reason = "did not answer" if "imed out" in str(error) else "has ended"
-        what = f"another process of the run {reason}"
-        raise RunFailed(
-            what, fix="look for its error, such as a want of memory; all that was saved stays"
-        ) from error

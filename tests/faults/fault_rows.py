@@ -24,9 +24,9 @@ FAMILIES = {
     "Training": range(38, 44),
     "Sharing a folder": range(44, 50),
     "Sweeps": range(50, 54),
+    "Several processes": range(54, 56),
 }
 WAITING = {
-    "T42": "dlrun trains on one device so far: there are no ranks to kill",
     "T43": "dlrun does not use Ray yet",
 }
 ROWS = {
@@ -119,7 +119,11 @@ ROWS = {
     ),
     "T40": Row("an example that cannot be read", "ends the run with its name", "each"),
     "T41": Row("out of memory", "exit 1 with a smaller batch_size to try; last.pt is intact", "2 of 2"),
-    "T42": Row("a rank is killed", "the run ends, and can be resumed", "4 × 5"),
+    "T42": Row(
+        "one of several processes is killed, raises, ends with 0, or hangs",
+        "one error of five lines at most names it; nobody is left behind, and the run goes on",
+        "4 × 5",
+    ),
     "T43": Row("Ray is not installed", "an error shows how to install it", "2 of 2"),
     "T44": Row("64 runs begin at once", "each has a folder with its own config", "10 × 64"),
     "T45": Row(
@@ -143,4 +147,14 @@ ROWS = {
         "two processes train one sweep, or one of its runs", "one does; the other names it, or waits", "each"
     ),
     "T53": Row("a sweep's folder is untrusted", "nothing outside of it is trained", "24 folders"),
+    "T54": Row(
+        "a process of several, their launcher, or all of them are killed at random moments",
+        "resumed by as many the run ends in the same bits, by another number in the same figures",
+        "50 kills",
+    ),
+    "T55": Row(
+        "the cable between two machines is cut while they train a run",
+        "one error within the timeout; one process goes on, to the same figures",
+        "1",
+    ),
 }

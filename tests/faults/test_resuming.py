@@ -344,6 +344,7 @@ ALLOWED = {
     "device": "cpu",
     "threads": "2",
     "processes": "1",
+    "process_timeout": "1h",
     "graph": "false",
     "plots": "[curves]",
     "expect": "{train_loss: '< 100'}",

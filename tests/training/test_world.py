@@ -30,9 +30,12 @@ from dlrun.config.registry import Parts
 from dlrun.errors import Diverged
 from dlrun.run_folders.locating import run_called
 from dlrun.run_folders.run import Run
+from dlrun.system.signals import request_stop
+from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.experiment import train_run
 from dlrun.training.following import follow
 from dlrun.training.loop import evaluate, fit
+from dlrun.training.presence import Presence
 from dlrun.training.views import HiddenTraining
 from dlrun.training.world import World
 
@@ -71,7 +74,8 @@ def process(rank: int, size: int, folder: str, act: Callable[[World, str], Any])
             world_size=size,
             timeout=timedelta(seconds=60),
         )
-        found: Any = act(World(rank, size), folder)
+        store = dist.FileStore(f"{folder}/notes", size)
+        found: Any = act(World(rank, size, Presence(store, rank, size, "60s")), folder)
         dist.destroy_process_group()
     except Exception as error:
         found = error if isinstance(error, Diverged) else "".join(traceback.format_exception(error))
@@ -171,7 +175,20 @@ class WholeRun:
         options = dict(self.options)
         latest = run_called(Path(self.runs), "small") if options.pop("resume", False) else None
         run = latest or started(plan, Path(self.runs))
-        return train_run(plan, run, HiddenTraining(), world=world, **options).exit_code
+        view = StopsAt(options.pop("stop_at", 0))
+        return train_run(plan, run, view, world=world, **options).exit_code
+
+
+class StopsAt(HiddenTraining):
+    """A view at whose so-manieth step the process is asked to stop."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def tick(self, examples: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            request_stop()
 
 
 WHOLE: dict[str, dict[str, Any]] = {
@@ -185,20 +202,21 @@ WHOLE: dict[str, dict[str, Any]] = {
 def test_a_run_of_two_is_resumed_bit_for_bit_by_two_and_nearly_by_one(setting: str, tmp_path: Path) -> None:
     parts, changes = own_parts(tmp_path), {"epochs": 5, "precision": "float64"} | WHOLE[setting]
 
-    def whole(name: str, size: int, **options: Any) -> Run:
+    def whole(name: str, size: int, code: int = 0, **options: Any) -> Run:
         runs = tmp_path / name
         act = WholeRun(str(parts.folder), changes, str(runs), **options)
         found = together(size, tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}", act)
-        assert found == [0] * size, found
+        assert found == [code, *[0] * (size - 1)], found
         run = run_called(runs, "small")
         assert run is not None
         return run
 
     unbroken = whole("unbroken", 2)
-    whole("resumed", 2, stop_after=2)
+    stopped = whole("resumed", 2, 143, stop_at=2)
+    assert load_checkpoint(stopped.step).state["within"]["step"], "within an epoch"
     resumed = whole("resumed", 2, resume=True)
     assert not differences(outcome(unbroken), outcome(resumed))
-    whole("alone", 2, stop_after=2)
+    whole("alone", 2, 143, stop_at=3)
     alone = whole("alone", 1, resume=True)
     rows, others = (timeless(run.rows()) for run in (unbroken, alone))
     assert rows.keys() == others.keys()

@@ -39,12 +39,16 @@ app = typer.Typer(
 # loses two fifths of its speed, because threads fall asleep between two layers; with OpenMP's default, a
 # busy machine becomes ten times slower.
 WAITING = ("GOMP_SPINCOUNT", "10000")
+# Of a process that is gone PyTorch would show a page of C++ frames, beside the error that dlrun shows.
+SILENCE = ("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def main() -> NoReturn:
     """Run the command line. Every error is printed here, and only here."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(*WAITING)
+    if started_together(os.environ):
+        os.environ.setdefault(*SILENCE)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console may have few letters: --help and tracebacks too
             stream.reconfigure(errors="replace")

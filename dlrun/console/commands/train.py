@@ -144,8 +144,8 @@ def train(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
     from dlrun.run_folders.locating import create_only_run, create_run, run_called
-    from dlrun.training.experiment import train_run
-    from dlrun.training.launching import launch, processes_of, refuse_processes
+    from dlrun.training.experiment import resume_command, train_run
+    from dlrun.training.launching import launch, processes_of, refuse_processes, tell_launcher
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.teachers import with_runs_found
@@ -172,6 +172,7 @@ def train(
         run, create = latest, create_only_run if or_resume else create_run
         if run is None or not is_begun:
             run = create(runs_dir, checked.name, dump_config(plan.config))
+        tell_launcher(run, resume_command(plan, run))
         _warn_of_sweep(path, quiet=quiet)
         warn_of_notes([] if quiet else [checked])
         view = _view(quiet, run)
@@ -212,7 +213,7 @@ def _together(config: Config, parts: Parts, data_dir: Path) -> Iterator[World | 
     if not started_together(os.environ) and processes_of(config) > 1:
         yield None
         return
-    with joined(config.device) as world:
+    with joined(config) as world:
         if world.rank:
             follow(world, parts, data_dir)
             raise SystemExit
@@ -301,8 +302,8 @@ def resume(
         lambda: load_run_config(found.config, (), own_parts),
         check=check,
     )
-    from dlrun.training.experiment import train_run
-    from dlrun.training.launching import launch, processes_of, refuse_processes
+    from dlrun.training.experiment import resume_command, train_run
+    from dlrun.training.launching import launch, processes_of, refuse_processes, tell_launcher
     from dlrun.training.plan_making import make_plan
     from dlrun.training.teachers import with_teacher_found
 
@@ -312,6 +313,7 @@ def resume(
         refuse_processes(plan, processes_of(checked))
         if world is None:
             raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
+        tell_launcher(found, resume_command(plan, found))
         view, progress = _view(quiet, found), progress_unless(quiet)
         _say_parts(world, plan, quiet=quiet)
         outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
