@@ -390,6 +390,21 @@ def timeless(columns: dict[str, Any]) -> dict[str, Any]:
     return {name: values for name, values in columns.items() if name != "seconds"}
 
 
+def far_figures(run: Run, other: Run, tolerance: float = 1e-6) -> list[str]:
+    """The columns of two runs whose figures differ by more than rounding."""
+    ours, theirs = (timeless(each.rows()) for each in (run, other))
+    assert ours.keys() == theirs.keys()
+
+    def numbers(values: list[Any]) -> list[float]:
+        return [math.nan if each is None else each for each in values]
+
+    return [
+        column
+        for column in ours
+        if numbers(ours[column]) != pytest.approx(numbers(theirs[column]), rel=tolerance, nan_ok=True)
+    ]
+
+
 def of_seed(run: Run, seed: int) -> dict[str, Any]:
     """The weights and rows of one of a run's seeds, as if it had been alone."""
     rows = run.rows()

@@ -57,7 +57,6 @@ def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, sta
         )
     )
     world.presence.meet("training")
-    world.presence.rest()
 
 
 def _versions(parts: Parts) -> dict[str, str]:
@@ -96,7 +95,6 @@ def follow(world: World, parts: Parts, data_dir: Path) -> None:
             raise UserError(f"{said} than that of the first process", fix="have the same everywhere")
     plan, hardware, state, loaded = _prepared(world, world.told(None), parts, data_dir)
     world.presence.meet("training")
-    world.presence.rest()
     saved_epoch: int | None = state.epoch
     steps = plan.recipe.sampling.steps(len(loaded["train"]))
 

@@ -60,7 +60,7 @@ def joined(config: Config) -> Iterator[World]:
     store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     presence = Presence(store, rank, size, config.process_timeout)
-    presence.show_life()
+    presence.show()
     stop_with_launcher()
     try:
         yield World(rank, size, presence)

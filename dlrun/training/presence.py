@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from torch.distributed.distributed_c10d import Store
@@ -19,7 +19,7 @@ from dlrun.system.processes import host
 LAUNCHER = "DLRUN_LAUNCHER"  # the folder in which the first process leaves notes for its launcher
 SAID = "said"  # the note that it has said why the run ends
 HANGS = 70  # the exit code of a process that hung, while the others ended
-_BEAT = 1.0  # seconds between two signs of life, while the others wait
+_BEAT = 1.0  # seconds between two looks at the others
 _MOMENT = 3.0  # seconds in which those that are left say that they are
 
 
@@ -28,7 +28,8 @@ class Presence:
     """The notes of this process and of the others in the store that PyTorch's processes share.
 
     `phase` is what this one does, in words that follow "in", such as "epoch 3". One that does not answer the
-    others for the `timeout`, such as 10m, is lost.
+    others for the `timeout`, such as 10m, is lost. The store stands on the first machine. If that is out of
+    reach, a call of it never returns, so it is called in threads of its own.
     """
 
     store: Store
@@ -37,11 +38,10 @@ class Presence:
     timeout: str
     phase: str = field(default="the preparation", init=False)
     is_heard: bool = field(default=False, init=False)  # it says on its terminal why the run ends
-    _rests: bool = field(default=False, init=False)
+    _heard: float = field(default_factory=time.monotonic, init=False, repr=False)  # from the store, last
     _ends: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.store.set(f"host/{self.rank}", host())
         is_first = os.environ.get("LOCAL_RANK", str(self.rank)) == "0"
         self.is_heard = is_first or LAUNCHER in os.environ
 
@@ -50,101 +50,120 @@ class Presence:
         """The ranks of the other processes."""
         return [rank for rank in range(self.size) if rank != self.rank]
 
-    def enter(self, phase: str) -> None:
-        """Note what this process does from here on."""
-        self.phase = phase
-        self._note("phase", phase)
+    def show(self) -> None:
+        """Give signs of life and say what this process does, until `end`.
+
+        If the others have ended without it, because it hangs, it is ended too.
+        """
+
+        def beat() -> None:
+            self._note("host", host())
+            count = 0
+            while not self._ends.wait(_BEAT):
+                self._note("pulse", str(count := count + 1))
+                self._note("phase", self.phase)
+                is_left = any(self._is_there("left", rank) for rank in self.others)
+                if is_left and not self._ends.wait(2 * _MOMENT):
+                    os._exit(HANGS)
+
+        self._begin(beat)
+
+    def end(self) -> None:
+        """Watch the others no longer, for this process ends."""
+        self._ends.set()
 
     def leave_word(self, error: str) -> None:
         """Note why this process ends."""
-        self._note("error", error)
+        self._begin(lambda: self._note("error", error)).join(_MOMENT)
 
     def meet(self, place: str) -> None:
         """Wait until all processes have come here, each for as long as it is alive.
 
         Raises RunFailed if one of them has ended, or gives no sign of life for the timeout.
         """
-        self._note(place, "")
-        seen: dict[int, tuple[str, float]] = {}
-        while missing := [rank for rank in self.others if not self._is_there(f"{place}/{rank}")]:
-            for rank in missing:
-                pulse, now = self._read("pulse", rank), time.monotonic()
-                if rank not in seen or seen[rank][0] != pulse:
-                    seen[rank] = pulse, now
-                if self._is_there(f"error/{rank}"):
-                    raise self._lost([rank], "has ended")
-                if now - seen[rank][1] > seconds_of(self.timeout):
-                    raise self._lost([rank], f"did not answer for {self.timeout}")
-            time.sleep(0.02)
+        found = list[RunFailed]()
 
-    def show_life(self) -> None:
-        """Give signs of life, for those that wait for this process, until `rest`.
+        def wait() -> None:
+            self._note(place, "")
+            seen: dict[int, tuple[str, float]] = {}
+            while missing := [rank for rank in self.others if not self._is_there(place, rank)]:
+                self._heard = now = time.monotonic()
+                for rank in missing:
+                    pulse = self._read("pulse", rank)
+                    if rank not in seen or seen[rank][0] != pulse:
+                        seen[rank] = pulse, now
+                    is_silent = now - seen[rank][1] > seconds_of(self.timeout)
+                    if is_silent or self._is_there("error", rank):
+                        found.append(self._lost([rank], f"did not answer for {self.timeout}"))
+                        return
+                time.sleep(0.02)
 
-        If the others have ended, because it hangs, it is ended too.
-        """
-
-        def beat() -> None:
-            count = 0
-            while not self._ends.wait(_BEAT):
-                if not self._rests:
-                    self._note("pulse", str(count := count + 1))
-                with suppress(RuntimeError):
-                    is_left = any(self._is_there(f"left/{rank}") for rank in self.others)
-                    if is_left and not self._ends.wait(2 * _MOMENT):
-                        os._exit(HANGS)
-
-        threading.Thread(target=beat, daemon=True).start()
-
-    def rest(self) -> None:
-        """Give no more signs of life: from here on the processes hear each other at every step."""
-        self._rests = True
-
-    def end(self) -> None:
-        """Watch the others no longer, for this process ends."""
-        self._ends.set()
+        self._heard = time.monotonic()
+        waiting = self._begin(wait)
+        while waiting.is_alive():
+            waiting.join(_BEAT)
+            if time.monotonic() - self._heard > seconds_of(self.timeout):
+                raise self._out_of_reach()
+        for error in found:
+            raise error
 
     def lost(self, error: RuntimeError) -> RunFailed:
         """The error that names the process without which an exchange failed, as far as it can be told."""
         self.end()
         if not self.rank:
             note_for_launcher(SAID)
-        late = "imed out" in str(error)
-        self.store.set_timeout(timedelta(seconds=_MOMENT))
-        with suppress(RuntimeError):
-            self._note("left", "")
-            until = time.monotonic() + _MOMENT
-            while missing := [rank for rank in self.others if not self._is_there(f"left/{rank}")]:
-                if time.monotonic() > until or any(self._is_there(f"error/{rank}") for rank in missing):
-                    break
-                time.sleep(0.02)
-            self.is_heard |= {*range(self.rank)} <= {*missing}
-            return self._lost(missing, f"did not answer for {self.timeout}" if late else "has ended")
-        return self._failed("the machine of the first process does not answer", self.phase)
+        what = f"did not answer for {self.timeout}" if "imed out" in str(error) else "has ended"
+        found = list[RunFailed]()
+        self._begin(lambda: found.append(self._lost(self._missing(), what))).join(2 * _MOMENT)
+        return found[0] if found else self._out_of_reach()
+
+    def _missing(self) -> list[int]:
+        """The ranks that have not said within a moment that they are left."""
+        self._note("left", "")
+        until = time.monotonic() + _MOMENT
+        while missing := [rank for rank in self.others if not self._is_there("left", rank)]:
+            if time.monotonic() > until or any(self._is_there("error", rank) for rank in missing):
+                break
+            time.sleep(0.02)
+        said_so = any(self._is_there("error", rank) for rank in missing)
+        self.is_heard |= not said_so and {*range(self.rank)} <= {*missing}
+        return missing
 
     def _lost(self, ranks: list[int], what: str) -> RunFailed:
         if not ranks:  # all are there, and yet they did not hear each other
             return self._failed("the processes of the run lost each other", self.phase)
         rank = ranks[0]
-        where = f" on {own}" if (own := self._read("host", rank)) != host() else ""
-        phase = self._read("phase", rank) or self.phase
+        where = f" on {own}" if (own := self._read("host", rank)) not in ("", host()) else ""
         if error := self._read("error", rank):
             return RunFailed(f"process {rank} of {self.size}{where}: {error}")
-        return self._failed(f"process {rank} of {self.size}{where} {what}", phase)
+        return self._failed(f"process {rank} of {self.size}{where} {what}", self._read("phase", rank))
+
+    def _out_of_reach(self) -> RunFailed:
+        return self._failed(f"the machine of the first process did not answer for {self.timeout}", "")
 
     def _failed(self, what: str, phase: str) -> RunFailed:
         fix = "look at that process, such as for a want of memory; all that was saved stays"
-        return RunFailed(f"{what}, in {phase}", fix=fix)
+        return RunFailed(f"{what}, in {phase or self.phase}", fix=fix)
+
+    def _begin(self, work: Callable[[], object]) -> threading.Thread:
+        """A thread that calls the store; without it the work ends."""
+
+        def quietly() -> None:
+            with suppress(RuntimeError):  # the store went with the first machine
+                work()
+
+        thread = threading.Thread(target=quietly, daemon=True)
+        thread.start()
+        return thread
 
     def _note(self, what: str, text: str) -> None:
-        with suppress(RuntimeError):  # the store went with the first machine
-            self.store.set(f"{what}/{self.rank}", text)
+        self.store.set(f"{what}/{self.rank}", text)
 
-    def _is_there(self, key: str) -> bool:
-        return bool(self.store.check([key]))
+    def _is_there(self, what: str, rank: int) -> bool:
+        return bool(self.store.check([f"{what}/{rank}"]))
 
     def _read(self, what: str, rank: int) -> str:
-        key = f"{what}/{rank}"
-        return self.store.get(key).decode() if self._is_there(key) else ""
+        return self.store.get(f"{what}/{rank}").decode() if self._is_there(what, rank) else ""
 
 
 def note_for_launcher(name: str, text: str = "") -> None:

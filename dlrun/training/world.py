@@ -138,7 +138,7 @@ class World:
     def enter(self, phase: str) -> None:
         """Note what this process does from here on, for the others, should they lose it."""
         if self.presence:
-            self.presence.enter(phase)
+            self.presence.phase = phase
 
     @contextmanager
     def _exchanging(self) -> Iterator[None]:
