@@ -34,6 +34,7 @@ from dlrun.training.checkpoint_entries import take_class_weights
 from dlrun.training.early_stopping import is_complete, why_stopped
 from dlrun.training.following import Stopped, tell, tell_start
 from dlrun.training.initial_weights import initial_weights, said_weights
+from dlrun.training.launching import refuse_draws
 from dlrun.training.loop import Batch, fit
 from dlrun.training.opening import bring_teacher
 from dlrun.training.plan import Plan
@@ -201,6 +202,7 @@ def _opened(
         take_class_weights(plan.loss, saved, run.last)
     loaded = loaded or plan.load(preprocessing, progress)
     plan.settle(loaded)
+    refuse_draws(plan, loaded, world.size)
     bring_teacher(plan, loaded.preprocessing, recorded_digest(plan, saved, run.last) if saved else "")
     record_of(plan)  # a teacher that is gone, or another one, is found before anything changes
     hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view), world=world)

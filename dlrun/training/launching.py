@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from dlrun.config.durations import seconds_of
 from dlrun.config.keys import Config
+from dlrun.data.loaded import Loaded
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system import machine
@@ -27,6 +28,7 @@ from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
 from dlrun.training.presence import HANGS, LAUNCHER, SAID, Presence, note_for_launcher
 from dlrun.training.shared_norms import has_norms
+from dlrun.training.traps import draws_by_pieces
 from dlrun.training.world import World
 
 _RUN = "run"  # the note of the folder of the run, and of the command that resumes it
@@ -115,6 +117,15 @@ def refuse_processes(plan: Plan, processes: int) -> None:
         if plan.config.is_stacked or plan.config.compile:
             key = "stacked" if plan.config.is_stacked else "compile"
             raise UserError(f"{what}, each seed by itself as it is written", fix=f"set {key}: false")
+
+
+def refuse_draws(plan: Plan, loaded: Loaded, processes: int) -> None:
+    """Raise UserError if several processes would draw the same random numbers, each for its part."""
+    if processes > 1 and draws_by_pieces(plan, loaded):
+        what = "the model draws random numbers that are not those of the whole batch"
+        is_compiled = plan.config.compile
+        fix = "set compile: false" if is_compiled else "leave its dropout out, or set processes: 1"
+        raise UserError(f"{what}, as each of several processes needs them", fix=fix)
 
 
 def said_world(world: World, batch: int) -> str:

@@ -91,6 +91,12 @@ def _not_as_whole(plan: Plan, loaded: Loaded, most: int) -> Iterator[str]:
     same = "not quite the same is learnt as from whole batches"
     if any(isinstance(module, _BatchNorm) for module in skeleton(plan.build).modules()):
         yield f"batch normalisation is by the {most:,} examples of a micro_batch: {same}"
+    if draws_by_pieces(plan, loaded):
+        yield f"the model draws random numbers, others in a micro_batch than in a whole batch: {same}"
+
+
+def draws_by_pieces(plan: Plan, loaded: Loaded) -> bool:
+    """True if a model draws random numbers for each piece of a batch, not for the batch, such as in a GRU."""
     model, inputs = plan.model(plan.config.seeds[:1]), _some_inputs(plan, loaded)
     model.begin(1)
     held = HeldDropout(model)
@@ -101,8 +107,7 @@ def _not_as_whole(plan: Plan, loaded: Loaded, most: int) -> Iterator[str]:
         before = model.streams.positions[0].clone()
         model(inputs)
         held.release()
-    if not torch.equal(before, model.streams.positions[0]):
-        yield f"the model draws random numbers, others in a micro_batch than in a whole batch: {same}"
+    return not torch.equal(before, model.streams.positions[0])
 
 
 def limited_outputs(plan: Plan, loaded: Loaded) -> str:

@@ -145,7 +145,13 @@ def train(
     )
     from dlrun.run_folders.locating import create_only_run, create_run, run_called
     from dlrun.training.experiment import resume_command, train_run
-    from dlrun.training.launching import launch, processes_of, refuse_processes, tell_launcher
+    from dlrun.training.launching import (
+        launch,
+        processes_of,
+        refuse_draws,
+        refuse_processes,
+        tell_launcher,
+    )
     from dlrun.training.plan_making import make_plan
     from dlrun.training.plan_trials import try_on
     from dlrun.training.teachers import with_runs_found
@@ -167,6 +173,7 @@ def train(
         if not is_begun:
             loaded = plan.load(progress=progress)  # let this fail before a run folder exists
             try_on(plan, loaded, progress)
+            refuse_draws(plan, loaded, processes_of(checked))
         if world is None:
             raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
         run, create = latest, create_only_run if or_resume else create_run
