@@ -36,8 +36,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses, config.option.dist = 0, "no"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Do not search for garbage while thousands of tests are read, all of which stay."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave out of the search for garbage what stays until the end: thousands of tests, and PyTorch."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
