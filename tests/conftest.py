@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -60,6 +61,18 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     os.fsync = lambda descriptor: os.fstat(descriptor) and None  # which fails where it is closed
     yield
     os.fsync = fsync
+
+
+@pytest.fixture(scope="session", autouse=True)
+def git_asked_once() -> Iterator[None]:
+    """Git is asked once for each folder: two processes for each of thousands of runs take ten seconds."""
+    from dlrun.training import run_summary
+
+    usual = run_summary.git_commit
+    asked = cache(lambda folder: usual())
+    run_summary.git_commit = lambda: asked(Path.cwd())
+    yield
+    run_summary.git_commit = usual
 
 
 @pytest.fixture(scope="session", autouse=True)
