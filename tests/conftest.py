@@ -76,6 +76,16 @@ def git_asked_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_seeds_for_no_card() -> None:
+    """Without a card, PyTorch keeps each seed for one with the whole stack: a thirtieth of the time."""
+    import torch
+
+    for kind in (torch.cuda, torch.xpu):
+        if not kind.is_available():
+            kind.manual_seed_all = lambda seed: None
+
+
+@pytest.fixture(scope="session", autouse=True)
 def few_dots() -> Iterator[int]:
     """Commands draw a third of the dots: half of the time of a small run is that of its pictures.
 

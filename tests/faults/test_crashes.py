@@ -30,6 +30,7 @@ from small_runs import (
     contents,
     differences,
     go_on,
+    mostly_slow,
     only_run,
     outcome,
     own_parts,
@@ -980,7 +981,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.row("T9")
-@pytest.mark.parametrize("optimizer", Parts().names("optimizer"))
+@pytest.mark.parametrize("optimizer", mostly_slow(Parts().names("optimizer"), "adam", "lbfgs", "muon"))
 def test_every_save_can_be_loaded_at_once(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None, optimizer: str
 ) -> None:

@@ -77,7 +77,7 @@ def refuse_mixtures(run: Run, seed: int) -> None:
 
 @pytest.mark.row("T44")
 def test_runs_that_begin_at_once_have_a_folder_each(fault: Fault, tiny: Path, tmp_path: Path) -> None:
-    count = fault.times(8, 64)
+    count = fault.times(4, 64)
     for number in range(fault.times(1, 10)):
         parent = tmp_path / f"runs{number}"
         together = multiprocessing.get_context("forkserver").Barrier(count)

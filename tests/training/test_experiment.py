@@ -258,7 +258,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-USUAL = ("plain", "dropout and noise", "convolutions", "batch normalisation", "regression", "float16")
+USUAL = ("dropout and noise", "batch normalisation", "regression", "float16")
 
 
 @pytest.mark.parametrize("kind", mostly_slow(KINDS, *USUAL))
