@@ -13,7 +13,7 @@ from small_runs import mostly_slow
 
 from dlrun.config.lookup import shipped_folder
 from dlrun.run_folders.run import Run
-from dlrun.training import run_writer
+from dlrun.training import evaluation, run_writer
 
 
 def evaluated(dlrun: Any, run: str, *words: object) -> str:
@@ -24,6 +24,12 @@ def evaluated(dlrun: Any, run: str, *words: object) -> str:
     warnings = [line for line in done.err.splitlines() if "is not of this run" in line]
     assert [line.partition("of this run: ")[2] for line in warnings] == ([found] if found else [])
     return str(found)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures of eval, which are most of its time and of no concern here."""
+    monkeypatch.setattr(evaluation, "draw_plots", lambda *given: [])
 
 
 @pytest.fixture
