@@ -131,7 +131,7 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
 
 @pytest.mark.row("T1")
 def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fault: Any, tmp_path: Path) -> None:
-    killed_until_done(fault, tmp_path, fault.times(2, 400))
+    killed_until_done(fault, tmp_path, fault.times(1, 400))
 
 
 @pytest.mark.row("T8")
