@@ -104,7 +104,7 @@ WAYS: list[Callable[[Run, dict[str, Any]], None]] = [
 ]
 
 
-ALL_WAYS = ("adam", "sgd")  # of being stopped, with these optimizers; with each of the others one
+ALL_WAYS = ("adam",)  # of being stopped, with this optimizer; with each of the others one
 PRECISIONS = [
     *((name, "float32", "one way") for name in Parts().names("optimizer") if name not in ALL_WAYS),
     *(
