@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -36,8 +37,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses, config.option.dist = 0, "no"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Do not search for garbage while thousands of tests are read, all of which stay."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave out of the search for garbage what stays until the end: thousands of tests, and PyTorch."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -53,6 +61,28 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     os.fsync = lambda descriptor: os.fstat(descriptor) and None  # which fails where it is closed
     yield
     os.fsync = fsync
+
+
+@pytest.fixture(scope="session", autouse=True)
+def git_asked_once() -> Iterator[None]:
+    """Git is asked once for each folder: two processes for each of thousands of runs take ten seconds."""
+    from dlrun.training import run_summary
+
+    usual = run_summary.git_commit
+    asked = cache(lambda folder: usual())
+    run_summary.git_commit = lambda: asked(Path.cwd())
+    yield
+    run_summary.git_commit = usual
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_seeds_for_no_card() -> None:
+    """Without a card, PyTorch keeps each seed for one with the whole stack: a thirtieth of the time."""
+    import torch
+
+    for kind in (torch.cuda, torch.xpu):
+        if not kind.is_available():
+            kind.manual_seed_all = lambda seed: None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, go_on, of_seed, outcome, own_parts, planned, trained
+from small_runs import differences, go_on, mostly_slow, of_seed, outcome, own_parts, planned, trained
 from torch.utils.data import WeightedRandomSampler
 
 from dlrun.config.mistakes import ConfigError
@@ -70,22 +70,24 @@ def test_an_epoch_has_these_batches(sampling: Sampling, sizes: list[int]) -> Non
     assert (sampling.steps(20), sampling.size(20)) == (len(sizes), sizes[0])
 
 
+MANY: dict[str, dict[str, Any]] = {
+    "a part of a pass": {"epoch_examples": 25},
+    "more than a pass": {"epoch_examples": 130},
+    "whole batches": {"drop_last": True},
+    "a number of the data": {"limit": 25},
+    "a share of the data": {"limit": 0.3},
+    "balanced": {"sampling": "balanced"},
+    "balanced and stacked": {"sampling": "balanced", "epoch_examples": 25, "stacked": True},
+}
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"epoch_examples": 25},
-        {"epoch_examples": 130},
-        {"drop_last": True},
-        {"limit": 25},
-        {"limit": 0.3},
-        {"sampling": "balanced"},
-        {"sampling": "balanced", "epoch_examples": 25, "stacked": True},
-    ],
+    "kind", mostly_slow(MANY, "more than a pass", "a share of the data", "balanced and stacked")
 )
 def test_a_run_of_such_epochs_is_resumed_bit_for_bit_and_each_seed_is_as_alone(
-    changes: dict[str, Any], tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
-    wanted = changes | {"seeds": [0, 3], "schedule": "cosine", "epochs": 5}
+    wanted = MANY[kind] | {"seeds": [0, 3], "schedule": "cosine", "epochs": 5}
     unbroken = trained(planned(**wanted), tmp_path)
     run = trained(planned(**wanted), tmp_path, stop_after=3)
     go_on(run, wanted)

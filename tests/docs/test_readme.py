@@ -26,13 +26,18 @@ INSTALL, SHOWN, CONFIG, TREE, LOOP, TESTS = BLOCKS
 FIRST = "train configs/spiral_relu.yaml"
 
 
-SHORT = {"train": "epochs=20", "resume": "epochs=30", "sweep": "epochs=5"}
+SHORT = {
+    "train": "epochs=20 dataset.points=20",
+    "lr": "dataset.points=20",
+    "resume": "epochs=30",
+    "sweep": "epochs=5 dataset.points=20",
+}
 
 
 def test_its_commands_end_well_one_after_the_other(
     dlrun: Callable[..., Any], runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With fewer epochs than a reader trains."""
+    """With fewer epochs and examples than a reader has."""
     shutil.copytree(PROJECT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     assert INSTALL.rstrip().endswith(f"dlrun {FIRST}")
@@ -40,7 +45,7 @@ def test_its_commands_end_well_one_after_the_other(
     for command in (FIRST, *ROWS):
         words = shlex.split(command)
         if words[0] in SHORT:
-            words = [*(word for word in words if not word.startswith("epochs=")), SHORT[words[0]]]
+            words = [*(word for word in words if not word.startswith("epochs=")), *SHORT[words[0]].split()]
         done = dlrun(*words)
         assert done.code == 0, f"dlrun {command}\n{done.out}{done.err}"
         if command == FIRST:

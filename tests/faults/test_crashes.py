@@ -30,6 +30,7 @@ from small_runs import (
     contents,
     differences,
     go_on,
+    mostly_slow,
     only_run,
     outcome,
     own_parts,
@@ -130,7 +131,7 @@ def killed_until_done(fault: Any, folder: Path, kills: int, temporary: str | Non
 
 @pytest.mark.row("T1")
 def test_killed_at_random_moments_a_run_ends_in_the_same_bits(fault: Any, tmp_path: Path) -> None:
-    killed_until_done(fault, tmp_path, fault.times(2, 400))
+    killed_until_done(fault, tmp_path, fault.times(1, 400))
 
 
 @pytest.mark.row("T8")
@@ -980,7 +981,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.row("T9")
-@pytest.mark.parametrize("optimizer", Parts().names("optimizer"))
+@pytest.mark.parametrize("optimizer", mostly_slow(Parts().names("optimizer"), "adam", "lbfgs", "muon"))
 def test_every_save_can_be_loaded_at_once(
     fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_always: None, optimizer: str
 ) -> None:

@@ -1178,7 +1178,7 @@ def fetch_in_child(root: str, published: Any, log: str) -> None:
 def test_processes_that_start_at_once_fetch_each_file_once(
     fault: Any, mirror: Mirror, tmp_path: Path
 ) -> None:
-    published, many = publish(mirror), fault.times(4, 16)
+    published, many = publish(mirror), fault.times(2, 16)
     root, log = tmp_path / "data", tmp_path / "log"
     processes = [child(fetch_in_child, str(root), published, str(log)) for _ in range(many)]
     for process in processes:

@@ -484,7 +484,7 @@ def test_a_run_goes_on_from_nothing_that_it_could_not_have_saved(
 
 
 @pytest.mark.row("T25")
-@pytest.mark.parametrize("optimizer", sorted(Parts().names("optimizer")))
+@pytest.mark.parametrize("optimizer", mostly_slow(Parts().names("optimizer"), "adam", "lbfgs", "muon", "sgd"))
 @pytest.mark.parametrize("precision", mostly_slow(["float32", "float16"], "float32"))
 def test_what_a_run_saved_fits_it_whatever_its_optimizer(
     fault: Fault, tmp_path: Path, optimizer: str, precision: str

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from small_runs import mostly_slow
 
 from dlrun import errors
 from dlrun.config.mistakes import ConfigError, Mistake
@@ -145,7 +146,7 @@ def test_what_nobody_foresaw_is_five_lines_and_exit_code_1(command: str, raising
         assert TRACEBACK not in done.out + done.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", mostly_slow(COMMANDS, "train", "sweep", "show"))
 def test_with_debug_the_traceback_is_printed_too(command: str, raising: Callable[..., Any]) -> None:
     for make in of_each([UNFORESEEN[2], FORESEEN[-1][0], FORESEEN[3][0]], command):
         error = make()

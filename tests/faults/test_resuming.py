@@ -114,7 +114,7 @@ PRACTICE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.row("T15")
-@pytest.mark.parametrize("what", PRACTICE)
+@pytest.mark.parametrize("what", mostly_slow(PRACTICE, "swa", "micro_batch", "plateau"))
 def test_whatever_makes_it_learn_better_a_run_that_was_killed_ends_the_same(
     fault: Any, tmp_path: Path, what: str
 ) -> None:

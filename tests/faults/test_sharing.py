@@ -77,7 +77,7 @@ def refuse_mixtures(run: Run, seed: int) -> None:
 
 @pytest.mark.row("T44")
 def test_runs_that_begin_at_once_have_a_folder_each(fault: Fault, tiny: Path, tmp_path: Path) -> None:
-    count = fault.times(8, 64)
+    count = fault.times(4, 64)
     for number in range(fault.times(1, 10)):
         parent = tmp_path / f"runs{number}"
         together = multiprocessing.get_context("forkserver").Barrier(count)
@@ -479,7 +479,7 @@ def test_runs_are_listed_while_others_write_and_are_killed(
     alien = [path for path in strangers.iterdir() if not path.name.startswith("small")]
     before = [tree(path) for path in alien if path.is_dir()]
     killed: list[str] = []
-    for number in range(fault.times(20, 1000)):
+    for number in range(fault.times(10, 1000)):
         if number % 10 == 9:
             run = fault.random.choice(list(training))
             process = training.pop(run)
@@ -631,10 +631,10 @@ def test_what_cannot_be_said_in_full_is_no_success(
     (tmp_path / "points.csv").write_text("a,b\n0.1,0.2\n")
     commands: list[tuple[object, ...]] = [
         ("runs",),
+        ("--help",),
+        ("show", "spiral_relu"),
         ("predict", "last", tmp_path / "points.csv", "--csv"),
         ("eval", "last", "--json"),
-        ("show", "spiral_relu"),
-        ("--help",),
     ]
     with Path("/dev/full").open("w") as full:
         for words in commands[: fault.times(2, len(commands))]:

@@ -100,7 +100,7 @@ def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path, middli
     assert one.ended()[0] == 0
     whole = time.monotonic() - began
     signals = saved = 0
-    for number in STOPPING * fault.times(2, 100):
+    for number in STOPPING * fault.times(1, 100):
         run = started(planned(**MIDDLING), tmp_path)
         one = Started(
             ["resume", str(run.folder)],
@@ -187,7 +187,7 @@ def test_a_second_signal_stops_at_once_and_the_last_whole_save_stays(
 ) -> None:
     """The first one comes anywhere, the second in the save that the first one asks for."""
     pairs = inside = 0
-    for real in [False] * fault.times(3, 50) + [True] * fault.times(0, 10):
+    for real in [False] * fault.times(2, 50) + [True] * fault.times(0, 10):
         run = started(planned(**MIDDLING), tmp_path)
         words, at = ["resume", str(run.folder)], tmp_path / f"said-{run.name}"
         if real:

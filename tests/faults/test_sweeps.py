@@ -21,6 +21,7 @@ from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
+LONG = 500  # epochs, so that both runs still train when it is seen that they do
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "small.yaml"
     config.write_text(CONFIG)
-    sweep, process = begun(config, folder, epochs=1000)
+    sweep, process = begun(config, folder, epochs=LONG)
     process.join(60)
     assert process.exitcode == 0
     return sweep
@@ -181,7 +182,7 @@ def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
 def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_been_none(
     config: Path, runs_dir: Path, whole: Sweep, fault: Any
 ) -> None:
-    sweep, process = begun(config, runs_dir, epochs=1000)
+    sweep, process = begun(config, runs_dir, epochs=LONG)
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
     said = (runs_dir / "said").read_text()
@@ -224,7 +225,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_saves_all_that_trains(
 def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(
     config: Path, runs_dir: Path, fault: Any
 ) -> None:
-    sweep, process = begun(config, runs_dir, epochs=1000)
+    sweep, process = begun(config, runs_dir, epochs=LONG)
     os.kill(sweep.trials[0].run.summary()["pid"], signal.SIGKILL)
     process.join(60)
     assert process.exitcode == 1
@@ -244,7 +245,7 @@ def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(
 
 @pytest.mark.row("T52")
 def test_a_run_that_another_process_trains_is_waited_for(config: Path, runs_dir: Path, fault: Any) -> None:
-    sweep, process = begun(config, runs_dir, epochs=1000)
+    sweep, process = begun(config, runs_dir, epochs=LONG)
     first = sweep.trials[0].run
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)

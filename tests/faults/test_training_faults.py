@@ -19,7 +19,17 @@ import pytest
 import torch
 from PIL import Image
 from processes import PATIENCE, has_processes
-from small_runs import PHOTOS, Listening, differences, little_memory, only_run, own_parts, planned, started
+from small_runs import (
+    PHOTOS,
+    Listening,
+    differences,
+    little_memory,
+    mostly_slow,
+    only_run,
+    own_parts,
+    planned,
+    started,
+)
 from torch import Tensor
 
 from dlrun.data.batches import Batches
@@ -121,7 +131,7 @@ POSITIONS = {
 
 
 @pytest.mark.row("T38")
-@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("position", mostly_slow(POSITIONS, "a step between", "the last step"))
 @pytest.mark.parametrize("what", ["input", "infinite input", "loss", "gradient", "weight"])
 def test_what_is_not_finite_ends_the_run_with_all_as_it_was(
     fault: Any, tmp_path: Path, save_always: None, what: str, position: str

@@ -13,6 +13,7 @@ from small_runs import (
     differences,
     go_on,
     interrupting,
+    mostly_slow,
     of_seed,
     outcome,
     own_parts,
@@ -118,7 +119,7 @@ LOSSES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("stacked", mostly_slow([False, True], False))
 @pytest.mark.parametrize("loss", LOSSES)
 def test_such_a_run_resumes_bit_for_bit_and_each_seed_is_as_alone(
     loss: str, stacked: bool, tmp_path: Path, save_always: None

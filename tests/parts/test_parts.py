@@ -6,9 +6,9 @@ import inspect
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pages import parts_of
 from PIL import Image
-from small_runs import differences, own_parts, parts_in, planned, trained
+from small_runs import differences, mostly_slow, own_parts, parts_in, planned, trained
 from torch import Tensor, nn
 
 from dlrun.blocks.tasks import Task
@@ -40,7 +40,8 @@ from dlrun.training.trained import Trained
 
 # Those of CONTRIBUTING.md are held to the same; the folder lives as long as these tests.
 FOLDER = TemporaryDirectory()
-PARTS = parts_in(Path(FOLDER.name), parts_of("CONTRIBUTING.md"))
+PARTS = parts_in(Path(FOLDER.name) / "pages", parts_of("CONTRIBUTING.md"))
+OWN = own_parts(Path(FOLDER.name) / "own")
 EVERY = [(kind, name) for kind in FOLDERS for name in PARTS.names(kind)]
 CLASSES, N = 7, 12
 SHAPES: list[tuple[int, ...]] = [(5,), (1, 12, 12), (3, 9, 13)]
@@ -909,26 +910,29 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    """Small runs of every kind, opened again from what they left."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """Give a small run of a kind, opened again from what it left."""
     folder = tmp_path_factory.mktemp("finished")
-    parts = own_parts(folder)
-    found = {}
-    for what, changes in RUNS.items():
-        run = trained(planned(parts, **changes), folder)
-        found[what], _ = open_checkpoint(run.best, run, [], parts, folder)
-    return found
+
+    @cache
+    def opened(kind: str) -> Trained:
+        run = trained(planned(OWN, **RUNS[kind]), folder)
+        found, _ = open_checkpoint(run.best, run, [], OWN, folder)
+        return found
+
+    return opened
 
 
-def suited(name: str, finished: dict[str, Trained]) -> Iterator[Trained]:
+def suited(name: str, finished: Callable[[str], Trained]) -> Iterator[Trained]:
     """The runs for whose data and model a plot is. Others are refused with one mistake."""
-    for what, run in finished.items():
+    plots = [{"name": name, **defaults("plots", name)}]
+    for kind, changes in RUNS.items():
         try:
-            planned(run.plan.parts, **RUNS[what] | {"plots": [{"name": name, **defaults("plots", name)}]})
+            planned(OWN, **changes | {"plots": plots})
         except ConfigError as refused:
             assert len(refused.mistakes) == 1
             continue
-        yield run
+        yield finished(kind)
 
 
 def outside(figure: Figure) -> list[str]:
@@ -951,8 +955,9 @@ def outside(figure: Figure) -> list[str]:
 
 
 @named("plots")
+@pytest.mark.parametrize("most", mostly_slow([1, len(RUNS)], 1), ids=["of a run", "of every run"])
 def test_a_plot_is_a_figure_or_says_why_not_and_changes_nothing(
-    name: str, finished: dict[str, Trained], tmp_path: Path
+    name: str, most: int, finished: Callable[[str], Trained], tmp_path: Path
 ) -> None:
     drawn = 0
     for run in suited(name, finished):
@@ -976,4 +981,6 @@ def test_a_plot_is_a_figure_or_says_why_not_and_changes_nothing(
         assert torch.equal(state, torch.get_rng_state())
         assert others == (random.getstate(), np.random.get_state()[1].tolist())
         assert not any(layer._forward_hooks for layer in run.model.modules())
+        if drawn == most:
+            break
     assert drawn, "it applies to none of the runs"

@@ -18,7 +18,7 @@ from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from small_runs import own_parts, planned, trained
+from small_runs import mostly_slow, own_parts, planned, trained
 
 from dlrun.blocks.places import IGNORED
 from dlrun.config.keys import Choice
@@ -1202,17 +1202,17 @@ def test_a_name_is_one_short_line_and_never_maths() -> None:
 
 
 @pytest.mark.usefixtures("all_dots")
-def test_no_name_breaks_a_picture_or_its_width(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", mostly_slow([CNN, LINEAR], CNN), ids=["cnn", "linear"])
+def test_no_name_breaks_a_picture_or_its_width(architecture: dict[str, Any], tmp_path: Path) -> None:
     parts = own_parts(tmp_path, {"dataset/hostile.py": HOSTILE})
-    for architecture in (LINEAR, CNN):
-        run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
-        choices = suitable_plots(
-            parts, run.data, run.plan.task, run.plan.layers, "automatic", True, is_augmented=False
-        )
-        choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
-        for choice in choices:
-            [path] = draw_plots(run, [(choice, tmp_path / f"{choice.name}.png")], pytest.fail)
-            assert path is not None
-            with Image.open(path) as picture:
-                assert picture.width == 1280, choice.name
-                assert picture.height < 2400
+    run = opened(trained(planned(parts, dataset="hostile", architecture=architecture), tmp_path), parts)
+    choices = suitable_plots(
+        parts, run.data, run.plan.task, run.plan.layers, "automatic", True, is_augmented=False
+    )
+    choices.append(Choice("image_grid", {"split": "train", "columns": 4, "most": 9, "seed": 0}))
+    for choice in choices:
+        [path] = draw_plots(run, [(choice, tmp_path / f"{choice.name}.png")], pytest.fail)
+        assert path is not None
+        with Image.open(path) as picture:
+            assert picture.width == 1280, choice.name
+            assert picture.height < 2400

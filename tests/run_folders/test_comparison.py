@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from made_runs import SGD, Values, accuracies, fast, made, made_sweep, two_settings, with_rows
+from small_runs import mostly_slow
 
 from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
@@ -342,7 +343,7 @@ def test_what_has_no_room_in_a_row_stands_below_whole(
     assert "better by 1.20 ±" in told
 
 
-@pytest.mark.parametrize("n", [3, 4, 5])
+@pytest.mark.parametrize("n", mostly_slow([3, 4, 5], 3))
 @pytest.mark.parametrize("values", [(0.9, 0.95), (55 / 60, 56 / 60, 56 / 60, 57 / 60)], ids=["two", "steps"])
 def test_the_best_of_many_alike_is_rarely_called_better(n: int, values: tuple[float, ...]) -> None:
     """Figures in steps, of which a few seeds often have the same."""

@@ -101,7 +101,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("without_posix")
     small = SMALL | FULL | {"epochs": 6}
-    long = SMALL | {"name": "long", "epochs": 400}
+    long = SMALL | {"name": "long", "epochs": 400, "batch_size": "full"}
     photos = SMALL | {"name": "photos", "dataset": {"name": "image_folder", "path": "photos", "size": 8}}
     photos["architecture"] = {"name": "mlp", "hidden": [4], "flatten": True}
     for name, config in {"small": small, "long": long, "photos": photos}.items():

@@ -330,7 +330,7 @@ def test_a_part_of_any_kind_is_written_in_few_lines(name: str) -> None:
     assert len(PARTS[name].strip().splitlines()) <= 30
 
 
-USUAL = ("a GRU of ids", "two inputs", "labels", "contrastive", "sharpness", "mixup", "plateau")
+USUAL = ("a GRU of ids", "two inputs", "contrastive", "mixup")
 
 
 @pytest.mark.parametrize("setting", mostly_slow(SETTINGS, *USUAL))

@@ -13,6 +13,7 @@ from small_runs import (
     go_on,
     interrupting,
     lines_of_points,
+    mostly_slow,
     of_seed,
     outcome,
     own_parts,
@@ -263,7 +264,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", mostly_slow(KINDS, "apart", "weights of its own"))
 def test_a_weighted_run_resumes_bit_for_bit_and_each_seed_is_as_alone(
     kind: str, tmp_path: Path, save_always: None
 ) -> None:

@@ -95,7 +95,7 @@ def best_weights(run: Run, seed: int) -> tuple[int, Any]:
     return saved.state["epochs"][index], saved.state["model"][index]
 
 
-USUAL = ("adam", "dropout", "one optimizer each", "a least gain", "a warm-up")
+USUAL = ("adam", "one optimizer each", "a warm-up")
 
 
 @pytest.mark.parametrize("name", mostly_slow(WAYS, *USUAL))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import differences, own_parts, planned, trained
+from small_runs import differences, mostly_slow, own_parts, planned, trained
 
 from dlrun.blocks.class_reports import per_class
 from dlrun.config.registry import Parts
@@ -61,7 +61,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("checkpoint", ["best", "last"])
+@pytest.mark.parametrize("checkpoint", mostly_slow(["best", "last"], "best"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluation_recomputes_what_training_recorded(tmp_path: Path, kind: str, checkpoint: str) -> None:
     parts = own_parts(tmp_path)

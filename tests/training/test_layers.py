@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_runs import mostly_slow
 from torch import Tensor, nn
 
 from dlrun.architecture.cnn import cnn
@@ -136,10 +137,10 @@ def test_lenet_says_how_large_an_image_must_be() -> None:
         lenet((784,), 10)
 
 
-@pytest.mark.parametrize(
-    "model",
-    ["resnet18", "mobilenet_v3_small", "vgg11", "densenet121", "regnet_x_400mf", "vit_b_32", "googlenet"],
-)
+MODELS = ["resnet18", "mobilenet_v3_small", "vgg11", "densenet121", "regnet_x_400mf", "vit_b_32", "googlenet"]
+
+
+@pytest.mark.parametrize("model", mostly_slow(MODELS, "resnet18", "vit_b_32", "googlenet"))
 def test_a_model_of_torchvision_is_the_published_one_and_gives_one_tensor(model: str) -> None:
     build = partial(torchvision, (3, 224, 224), 1000, model=model)
     table, published = layers_of(build, (3, 224, 224)), models.get_model_weights(model).DEFAULT.meta

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import SIGNS, differences, go_on, of_seed, outcome, own_parts, planned, trained
+from small_runs import SIGNS, differences, go_on, mostly_slow, of_seed, outcome, own_parts, planned, trained
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
@@ -200,7 +200,7 @@ def test_each_seed_learns_what_it_learns_alone(optimizer: str, parts: Parts, tmp
 
 
 @pytest.mark.parametrize("optimizer", OWN)
-@pytest.mark.parametrize("seeds", [[0], SEEDS])
+@pytest.mark.parametrize("seeds", mostly_slow([[0], SEEDS], SEEDS))
 def test_a_run_with_an_optimizer_of_ones_own_is_resumed_bit_for_bit(
     optimizer: str, seeds: list[int], parts: Parts, tmp_path: Path
 ) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import mostly_slow
 
 from dlrun.config.lookup import shipped_folder
 from dlrun.run_folders.run import Run
-from dlrun.training import run_writer
+from dlrun.training import evaluation, run_writer
 
 
 def evaluated(dlrun: Any, run: str, *words: object) -> str:
@@ -23,6 +24,12 @@ def evaluated(dlrun: Any, run: str, *words: object) -> str:
     warnings = [line for line in done.err.splitlines() if "is not of this run" in line]
     assert [line.partition("of this run: ")[2] for line in warnings] == ([found] if found else [])
     return str(found)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures of eval, which are most of its time and of no concern here."""
+    monkeypatch.setattr(evaluation, "draw_plots", lambda *given: [])
 
 
 @pytest.fixture
@@ -68,21 +75,21 @@ def test_a_best_of_other_figures_is_named_with_the_file_that_says_otherwise(
     assert "epoch 3, and by summary.json the best is epoch 2" in evaluated(dlrun, "tiny-002")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(("--seeds", 3), id="several seeds"),
-        pytest.param(("--seeds", 3, "stacked=true"), id="stacked seeds"),
-        pytest.param(("epochs=40", "patience=2", "optimizer.lr=0.5"), id="early stopping"),
-        pytest.param(("evaluate_every=2", "epochs=5"), id="evaluated now and then"),
-        pytest.param(("epochs=5", "evaluate_train_every=2", "monitor=trainset_loss"), id="rarely monitored"),
-        pytest.param(("evaluate_train_every=5", "monitor=trainset_loss"), id="never monitored"),
-        pytest.param(("batch_size=full",), id="full batch"),
-        pytest.param(("--stop-after", 2), id="paused"),
-    ],
-)
-def test_what_a_run_saved_is_never_doubted(dlrun: Any, tiny: Path, words: Any) -> None:
-    assert dlrun("train", tiny, *words).code in (0, 5)
+RUNS: dict[str, tuple[object, ...]] = {
+    "several seeds": ("--seeds", 3),
+    "stacked seeds": ("--seeds", 3, "stacked=true"),
+    "early stopping": ("epochs=40", "patience=2", "optimizer.lr=0.5"),
+    "evaluated now and then": ("evaluate_every=2", "epochs=5"),
+    "rarely monitored": ("epochs=5", "evaluate_train_every=2", "monitor=trainset_loss"),
+    "never monitored": ("evaluate_train_every=5", "monitor=trainset_loss"),
+    "full batch": ("batch_size=full",),
+    "paused": ("--stop-after", 2),
+}
+
+
+@pytest.mark.parametrize("kind", mostly_slow(RUNS, "early stopping", "rarely monitored", "paused"))
+def test_what_a_run_saved_is_never_doubted(dlrun: Any, tiny: Path, kind: str) -> None:
+    assert dlrun("train", tiny, *RUNS[kind]).code in (0, 5)
     for which in ("best", "last"):
         assert evaluated(dlrun, "last", "--checkpoint", which) == ""
         assert evaluated(dlrun, "last", "metrics=[]", "--split", "train", "--checkpoint", which) == ""
@@ -101,7 +108,7 @@ def test_no_shipped_config_of_the_spiral_is_doubted(dlrun: Any, config: str) -> 
 
 
 @pytest.mark.usefixtures("save_always")
-@pytest.mark.parametrize("files", range(1, 10))
+@pytest.mark.parametrize("files", mostly_slow(range(1, 10), 1, 2, 3, 4))
 def test_a_run_that_was_killed_at_any_save_is_not_doubted(
     dlrun: Any, tiny: Path, files: int, monkeypatch: pytest.MonkeyPatch, runs_dir: Path
 ) -> None:

@@ -19,6 +19,7 @@ from small_runs import (
     differences,
     go_on,
     interrupting,
+    mostly_slow,
     outcome,
     own_parts,
     planned,
@@ -55,7 +56,7 @@ def kill() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", mostly_slow(KINDS, "apart", "stacked", "by figures", "images"))
 def test_an_epoch_that_was_stopped_at_any_step_goes_on_after_it(
     kind: str, tmp_path: Path, save_always: None
 ) -> None:

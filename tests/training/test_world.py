@@ -116,22 +116,23 @@ def numbers(row: dict[str, list[float]]) -> list[float]:
 
 
 USUAL = ("convolutions and changes", "batch normalisation", "micro-batches")
+SIZES = mostly_slow((2, 3), 3)
 
 
 @pytest.mark.parametrize("setting", mostly_slow(SETTINGS, *USUAL))
-def test_any_number_of_processes_learns_the_same(setting: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_any_number_of_processes_learns_the_same(size: int, setting: str, tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     trained = Trained(str(parts.folder), SETTINGS[setting])
     rows, weights, _ = trained(World(), "")
-    for size in (2, 3):
-        found = together(size, tmp_path / f"of-{size}", trained)
-        assert all(isinstance(each, tuple) for each in found), found
-        for own_rows, own, _ in found:
-            for ours, theirs in zip(own_rows, rows, strict=True):
-                torch.testing.assert_close(torch.tensor(numbers(ours)), torch.tensor(numbers(theirs)))
-            for ours, theirs in zip(own, weights, strict=True):
-                torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-            assert all(map(torch.equal, own, found[0][1])), "each process has the same weights bit for bit"
+    found = together(size, tmp_path / "together", trained)
+    assert all(isinstance(each, tuple) for each in found), found
+    for own_rows, own, _ in found:
+        for ours, theirs in zip(own_rows, rows, strict=True):
+            torch.testing.assert_close(torch.tensor(numbers(ours)), torch.tensor(numbers(theirs)))
+        for ours, theirs in zip(own, weights, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+        assert all(map(torch.equal, own, found[0][1])), "each process has the same weights bit for bit"
 
 
 TEXT = ("char_lm", "dataset.count=600", "batch_size=17")
@@ -194,13 +195,13 @@ class Evaluated(Trained):
         return [evaluate(state.model, loaded[name], plan.recipe, hardware) for name in ("train", "test")]
 
 
-def test_equal_weights_have_equal_figures_to_the_last_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_equal_weights_have_equal_figures_to_the_last_bit(size: int, tmp_path: Path) -> None:
     parts = own_parts(tmp_path)
     changes = {"seeds": [0, 3], "metrics": ["accuracy", "auroc", "f1", "log_loss"]}
     evaluated = Evaluated(str(parts.folder), changes)
     alone = evaluated(World(), "")
-    for size in (2, 3):
-        assert together(size, tmp_path / f"of-{size}", evaluated) == [alone] * size
+    assert together(size, tmp_path / "together", evaluated) == [alone] * size
 
 
 def test_a_loss_that_is_not_finite_for_one_of_them_stops_all_before_the_step(tmp_path: Path) -> None:
