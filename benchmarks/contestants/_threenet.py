@@ -28,16 +28,24 @@ def model(*, inplace: bool = False) -> nn.Sequential:
 
 
 class InMemory:
-    """Batches gathered from tensors, in a new order each time where `shuffled`: no example alone."""
+    """Batches gathered from tensors, in a new order each time where `shuffled`: no example alone.
 
-    def __init__(self, inputs: Tensor, targets: Tensor, size: int, shuffled: bool) -> None:
+    Of several processes each has its `part` of every batch, (rank, processes).
+    """
+
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, size: int, shuffled: bool, part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.inputs, self.targets, self.size, self.shuffled = inputs, targets, size, shuffled
+        self.rank, self.processes = part
+        self.orders = torch.Generator().manual_seed(0)
 
     def __len__(self) -> int:
         return -(-len(self.targets) // self.size)
 
     def __iter__(self):  # type: ignore[no-untyped-def]
         n = len(self.targets)
-        order = torch.randperm(n) if self.shuffled else torch.arange(n)
-        for indices in order.split(self.size):
+        order = torch.randperm(n, generator=self.orders) if self.shuffled else torch.arange(n)
+        for batch in order.split(self.size):
+            indices = batch.chunk(self.processes)[self.rank]
             yield self.inputs.index_select(0, indices), self.targets.index_select(0, indices)

@@ -18,6 +18,8 @@ import lightning  # noqa: E402
 warnings.simplefilter("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 words = asked()
+several = int(os.environ.get("WORLD_SIZE", "0"))  # started by torchrun
+part = (int(os.environ["RANK"]), several) if several else (0, 1)
 epochs = Epochs()
 
 
@@ -53,13 +55,15 @@ class ThreeNet(lightning.LightningModule):  # type: ignore[misc]
 trainer = lightning.Trainer(
     max_epochs=words.epochs,
     accelerator="cpu",
-    devices=1,
+    devices=several or 1,
+    strategy="ddp" if several else "auto",
     logger=False,
     enable_checkpointing=False,
     enable_model_summary=False,
     num_sanity_val_steps=0,
     default_root_dir=os.devnull,
 )
-training = InMemory(*images(words.data, "train"), BATCH, shuffled=True)
+training = InMemory(*images(words.data, "train"), BATCH, shuffled=True, part=part)
 trainer.fit(ThreeNet(), training, InMemory(*images(words.data, "t10k"), 1024, shuffled=False))
-epochs.report()
+if not part[0]:
+    epochs.report()

@@ -31,6 +31,7 @@ from dlrun.training.shared_norms import has_norms
 from dlrun.training.traps import draws_by_pieces
 from dlrun.training.world import World
 
+_PROCESS = "DLRUN_LAUNCHER_PROCESS"  # the id of the launcher of this process
 _RUN = "run"  # the note of the folder of the run, and of the command that resumes it
 
 
@@ -58,12 +59,12 @@ def joined(config: Config) -> Iterator[World]:
     if cards:
         os.environ[machine.CARDS] = cards[local % len(cards)]
     backend = "nccl" if 0 < here <= len(cards) else "gloo"
+    stop_with_launcher()
     timeout = timedelta(seconds=seconds_of(config.process_timeout))
     store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     presence = Presence(store, rank, size, config.process_timeout)
     presence.show()
-    stop_with_launcher()
     try:
         yield World(rank, size, presence)
     except UserError as error:
@@ -83,7 +84,7 @@ def joined(config: Config) -> Iterator[World]:
 
 def stop_with_launcher() -> None:
     """Have this process save and stop, as at SIGTERM, when the one that started it has ended."""
-    launcher = os.getppid()
+    launcher = int(os.environ.get(_PROCESS) or os.getppid())
 
     def watch() -> None:
         while os.getppid() == launcher:
@@ -166,7 +167,7 @@ def launch(words: Sequence[str], processes: int) -> int:
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),
         )
-        os.environ[LAUNCHER] = logs
+        os.environ |= {LAUNCHER: logs, _PROCESS: str(os.getpid())}
         try:
             elastic_launch(config, sys.executable)("-m", "dlrun", *words)
         except SignalException as signal:

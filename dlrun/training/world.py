@@ -17,6 +17,8 @@ from torch import Tensor
 from dlrun.errors import Diverged
 from dlrun.training.presence import Presence
 
+_LARGE = 65_536  # numbers of a gradient that is exchanged by itself, where it lies; others are gathered
+
 
 def _never() -> bool:
     return False
@@ -83,17 +85,22 @@ class World:
         figures = gradients[0].new_zeros(0) if more is None else more
         asked = self._diverged is not None, self.is_asked(), self.is_save_due()
         flags = figures.new_tensor([float(each) for each in asked])
-        for kind in {gradient.dtype: None for gradient in gradients} | {figures.dtype: None}:
-            own = [gradient for gradient in gradients if gradient.dtype == kind]
-            rest = [flags, figures] if kind == figures.dtype else []
-            flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
-            with self._exchanging():
+        large = [each for each in gradients if each.numel() >= _LARGE and each.is_contiguous()]
+        small = [each for each in gradients if each.numel() < _LARGE or not each.is_contiguous()]
+        with self._exchanging():
+            begun = [dist.all_reduce(each, async_op=True) for each in large]  # while the others are gathered
+            for kind in {gradient.dtype: None for gradient in small} | {figures.dtype: None}:
+                own = [gradient for gradient in small if gradient.dtype == kind]
+                rest = [flags, figures] if kind == figures.dtype else []
+                flat = torch.cat([each.reshape(-1) for each in (*own, *rest)])
                 dist.all_reduce(flat)
-            parts = flat.split([each.numel() for each in (*own, *rest)])
-            for gradient, summed in zip(own, parts, strict=False):
-                gradient.copy_(summed.view(gradient.shape))
-            if rest:
-                flags, figures = parts[-2:]
+                parts = flat.split([each.numel() for each in (*own, *rest)])
+                for gradient, summed in zip(own, parts, strict=False):
+                    gradient.copy_(summed.view(gradient.shape))
+                if rest:
+                    flags, figures = parts[-2:]
+            for exchange in begun:
+                exchange.wait()
         diverges, self._stops, self._saves = (count > 0 for count in flags.tolist())
         if diverges:
             self.raise_noted()

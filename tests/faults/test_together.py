@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from processes import PATIENCE, until
@@ -64,43 +65,43 @@ FAULTS = {
 
 
 class Together:
-    """The command line that starts several processes, in a session of its own."""
+    """The command line that starts several processes, whose processes have a mark in their environment."""
 
     def __init__(
         self, folder: Path, *words: object, before: tuple[str, ...] = (), **environment: str
     ) -> None:
         command = [*(before or (sys.executable,)), "-m", "dlrun", *map(str, words)]
         command += ["--runs-dir", str(folder / "runs"), "--parts", str(folder / "parts")]
+        self.mark = f"TEST_MARK={uuid4()}".encode()
         self.process = subprocess.Popen(
             command,
             cwd=PROJECT,
-            env=os.environ | environment,
+            env=os.environ | environment | {"TEST_MARK": self.mark.decode().partition("=")[2]},
             text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            start_new_session=True,
         )
+
+    def processes(self) -> dict[int, int | None]:
+        """The ids of all processes that are alive, each with its rank; None for the launcher."""
+        found = dict[int, int | None]()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (folder / "environ").read_bytes().split(b"\0")
+                is_gone = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                if self.mark in words and not is_gone:
+                    ranks = [int(word[5:]) for word in words if word.startswith(b"RANK=")]
+                    found[int(folder.name)] = ranks[0] if ranks else None
+        return found
 
     def ranks(self) -> dict[int, int]:
         """The process ids of the ranks that are there."""
-        found = {}
-        for pid in children_of(self.process.pid):
-            with suppress(OSError):
-                words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                found |= {int(word[5:]): pid for word in words if word.startswith(b"RANK=")}
-        return found
+        return {rank: pid for pid, rank in self.processes().items() if rank is not None}
 
     def ended(self) -> tuple[int, str]:
         """The exit code and what was said on stderr, once it is over."""
         _, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, err
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [int(own) for own in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 @pytest.fixture
@@ -207,10 +208,12 @@ def test_killed_at_random_moments_it_goes_on_with_any_number(
                     time.sleep(fault.random.uniform(0, 0.4))
                 else:
                     time.sleep(fault.random.uniform(0, 4))
-                kills -= strike(together, fault.random.choice(VICTIMS))
-                fault.count(kills=1)
+                struck = strike(together, fault.random.choice(VICTIMS))
+                kills -= struck
+                fault.count(kills=struck)
             code, err = together.ended()
-            until(lambda: not has_any(together))  # noqa: B023
+            until(lambda: not together.processes())  # noqa: B023
+            fault.never(orphans=together.processes())
             fault.said(err)
             fault.never(refused=code == 4, lost=place(run) < before)
             if code == 0:
@@ -230,25 +233,11 @@ def endlessly(numbers: tuple[int, ...]) -> Iterator[int]:
 
 
 def strike(together: Together, victim: str) -> bool:
-    """Kill one of those that train a run, if it is there; return whether it was."""
-    with suppress(ProcessLookupError):
-        if victim == "all":
-            os.killpg(together.process.pid, signal.SIGKILL)
-        elif victim == "the launcher":
-            together.process.kill()
-        elif (pid := together.ranks().get(int(victim[-1]))) is None:
-            return False
-        else:
+    """Kill one of those that train a run, if it is there, or all; return whether any was."""
+    there = together.processes()
+    names = {None: "the launcher"} | {rank: f"rank {rank}" for rank in range(3)}
+    struck = [pid for pid, rank in there.items() if victim in ("all", names[rank])]
+    for pid in struck:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        return True
-    return False
-
-
-def has_any(together: Together) -> bool:
-    """True if a process of that session is alive."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            words = path.read_text().rpartition(")")[2].split()
-            if int(words[3]) == together.process.pid and words[0] != "Z":
-                return True
-    return False
+    return bool(struck)
