@@ -59,9 +59,13 @@ def run(words: Sequence[str], *, exit_code: int = 0) -> Finished:
     return Finished(lines, seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), said)
 
 
-def contestant(name: str, *words: str) -> Figures:
-    """Run one of benchmarks/contestants: the figures it reports, and those taken from outside."""
-    done = run([sys.executable, "-m", f"benchmarks.contestants.{name}", *words])
+def contestant(name: str, *words: str, processes: int = 1) -> Figures:
+    """Run one of benchmarks/contestants: the figures it reports, and those taken from outside.
+
+    Several processes of it are started by torchrun.
+    """
+    torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"] if processes > 1 else []
+    done = run([sys.executable, *torchrun, "-m", f"benchmarks.contestants.{name}", *words])
     reported: Figures = json.loads(done.lines[-1][1])
     return reported | {"process_seconds": done.seconds, "peak": done.peak}
 

@@ -46,6 +46,7 @@ SECTIONS = (
     "large_table",
     "photographs",
     "image_loops",
+    "several",
     "memory_format",
     "augmentations",
     "threads",
