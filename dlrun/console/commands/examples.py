@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun sweep spiral_relu optimizer.lr=1e-4,1e-3,1e-2 --seeds 5",
         "dlrun sweep spiral_relu architecture.hidden=[50],[100,100] --dry-run",
         "dlrun sweep --resume spiral_relu-sweep-001",
+        "dlrun sweep --resume spiral_relu-sweep-001 --shard 3/8",
     ),
     "compare": ("dlrun compare 'spiral_*'", "dlrun compare spiral_relu-sweep-001 --metric train_loss"),
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
