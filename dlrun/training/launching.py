@@ -21,6 +21,8 @@ from dlrun.training.plan import Plan
 from dlrun.training.shared_norms import has_norms
 from dlrun.training.world import SAID, World
 
+# What PyTorch's launcher passes on to its processes; by default SIGUSR1 and SIGUSR2 would end it alone.
+PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 _PATIENCE = timedelta(minutes=10)  # for the others, when something is exchanged
 
 
@@ -114,6 +116,7 @@ def launch(words: Sequence[str], processes: int) -> int:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,
+            signals_to_handle=PASSED_ON,
             monitor_interval=0.1,
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),
