@@ -15,14 +15,13 @@ from dlrun.config.keys import Config
 from dlrun.errors import RunFailed, UserError
 from dlrun.system import machine
 from dlrun.system.processes import started_together
+from dlrun.system.signals import PASSED_ON
 from dlrun.training.devices import dealt_cards
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
 from dlrun.training.shared_norms import has_norms
 from dlrun.training.world import SAID, World
 
-# What PyTorch's launcher passes on to its processes; by default SIGUSR1 and SIGUSR2 would end it alone.
-PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 _PATIENCE = timedelta(minutes=10)  # for the others, when something is exchanged
 
 

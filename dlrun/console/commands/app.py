@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, sweep, train, tune
+from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, slurm, sweep, train, tune
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -132,6 +132,9 @@ def _option_instead(error: Exception, words: list[str]) -> str:
     context, name = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if not name or not isinstance(name, str) or not hasattr(error, "possibilities"):
         return ""
+    is_begun = any(each.startswith(name) for each in error.possibilities or ())
+    if context and context.info_name == "slurm" and not is_begun:
+        return f"options of sbatch that dlrun does not know stand behind --, as in -- {name}=…"
     taken = context.command.params if context else []
     own = [option for each in taken for option in each.opts]
     takes_keys = any("KEY=" in str(each.metavar) for each in taken)
@@ -153,14 +156,15 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "parts": look.list_parts,
     "new": new.new,
     "sweep": sweep.sweep,
+    "slurm": slurm.slurm,
     "compare": sweep.compare,
     "runs": runs.list_runs,
     "rm": runs.rm,
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "runs", "rm", "diff")
 
 
 def _help(command: Callable[..., None]) -> str:
