@@ -27,6 +27,7 @@ from dlrun.errors import (
 from dlrun.system.environment import prepare_drawing
 from dlrun.system.processes import quoted, started_together
 from dlrun.system.shortages import refuse_little_memory, shortage
+from dlrun.system.slurm import refuse_lone_tasks
 
 app = typer.Typer(
     name="dlrun",
@@ -63,6 +64,12 @@ def main() -> NoReturn:
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
     """Call the command that the arguments name; return its exit code."""
     refuse_several_processes(os.environ, words)
+    try:
+        refuse_lone_tasks(os.environ, words)
+    except UserError as error:
+        if any(os.environ.get(name, "0") != "0" for name in ("SLURM_PROCID", "LOCAL_RANK")):
+            return error.exit_code  # the first process says it for all
+        raise
     try:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
