@@ -32,7 +32,7 @@ def of_torchrun(nodes: int, local: int) -> dict[str, str]:
         (STEP | of_torchrun(2, 4), "torchrun joins 2: WORLD_SIZE is 8, LOCAL_WORLD_SIZE 4"),
         (
             STEP | {"RANK": "0", "WORLD_SIZE": "2"},
-            "but torchrun joins 2: WORLD_SIZE is 2, LOCAL_WORLD_SIZE 1",
+            "joins 2: WORLD_SIZE is 2, LOCAL_WORLD_SIZE 1",
         ),
     ],
 )
