@@ -6,6 +6,8 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 import typer
@@ -19,6 +21,11 @@ PAGE = page("docs/clusters.md")
 
 def of_kind(*kinds: str) -> list[str]:
     return [content for kind, _, content in blocks(PAGE) if kind in kinds]
+
+
+@cache
+def command_line() -> Any:
+    return typer.main.get_command(app)
 
 
 def commands() -> Iterator[list[str]]:
@@ -40,8 +47,7 @@ def pods() -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("words", [*commands()], ids=" ".join)
 def test_each_command_has_options_that_there_are(words: list[str]) -> None:
-    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
-    command.make_context(words[0], words[1:])  # raises for an option that it lacks
+    command_line().commands[words[0]].make_context(words[0], words[1:])  # raises for an option that it lacks
 
 
 def test_the_containers_of_the_jobs_start_dlrun_with_options_that_there_are() -> None:
