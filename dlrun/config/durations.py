@@ -1,4 +1,4 @@
-"""Durations in configs: 45s, 90m, 1h30m or 2d, as seconds."""
+"""Durations in configs and on the command line: 45s, 90m, 1h30m, 2d, 3:50:00 or 1-12:00:00, as seconds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import re
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.ASCII)
+# sbatch also takes 90 and 3:50, as minutes and as minutes and seconds; most people mean something else.
+_CLOCK = re.compile(r"(?:(\d+)-(?=\d\d?:))?(\d+):([0-5]\d):([0-5]\d)", re.ASCII)
 
 
 def seconds_of(text: str) -> float:
-    """The seconds of a duration, whose units go from the longest to the shortest. Raises ValueError."""
+    """The seconds of a duration: units from the longest to the shortest, or H:MM:SS, or D-HH:MM:SS.
+
+    Raises ValueError for anything else.
+    """
+    if clock := _CLOCK.fullmatch(text):
+        days, hours, minutes, seconds = (int(number or 0) for number in clock.groups())
+        return 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds
     parts = _PART.findall(text)
     units = [unit for _, unit in parts]
     is_whole = "".join(number + unit for number, unit in parts) == text

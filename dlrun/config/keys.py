@@ -181,8 +181,8 @@ class Config:
     )
     epochs: Count = _key("passes over the training set", is_timed=False, at_resume=True)
     max_time: Duration | None = _key(
-        "most training time, such as 45s, 90m or 1h30m: after an epoch the run ends if one more would take "
-        "longer; a first epoch is always trained; null: no limit",
+        "most training time of the whole run, such as 45s, 1h30m or 3:50:00: after an epoch the run ends if "
+        "one more would take longer; a first epoch is always trained; null: no limit",
         None,
         is_timed=False,
         at_resume=True,

@@ -38,7 +38,7 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Threads = Annotated[int, Ge(1), Le(1024)]  # bounded, for PyTorch starts any number
-Duration = Annotated[str, "a duration such as 45s, 90m or 1h30m", Predicate(is_duration)]
+Duration = Annotated[str, "a duration such as 45s, 1h30m or 3:50:00", Predicate(is_duration)]
 Claim = Annotated[str, "a claim such as '>= 0.94'"]  # the string describes the type in messages
 Average = Literal["macro", "micro", "weighted", "binary"]
 Normalise = Literal["unit", "half", "train"]

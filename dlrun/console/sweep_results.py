@@ -82,6 +82,12 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
         print_unbroken(f"resume: {command}", console)
 
 
+def print_left_to_others(runs: int) -> None:
+    """Print the number of runs that other shards have still to train before there are results."""
+    said = f"{runs} run{'s' * (runs != 1)} of other shards {'are' if runs != 1 else 'is'} not done"
+    print_line(f"{said}: the shard that ends last ranks all", out())
+
+
 def print_out_of_fold(found: OutOfFold, sweep: Sweep) -> None:
     """Print the figures of all out-of-fold predictions together, and the file that has them."""
     figures = ", ".join(f"{name} {of_seeds(values)}" for name, values in found.figures.items())

@@ -39,7 +39,11 @@ class SweepDisplay:
         self._before = sum(map(_share_done, progress))
         self._count = sweep.wanted  # settings in a search
         left = sum(each.status == "waiting" for each in progress)
-        what = f"a search of {self._count} settings" if self._count else f"{len(progress)} runs"
+        what = (
+            f"a search of {self._count} settings"
+            if self._count
+            else f"{len(progress)} run{'s' * (len(progress) != 1)}"
+        )
         words = (
             f"{sweep.folder}: {what}, {left} to train"
             if left or not self._count

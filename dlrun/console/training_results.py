@@ -41,8 +41,7 @@ def print_results(
     if "loss_of_batches" in summary:
         print_line(said_batches(summary["loss_of_batches"]), console)
     print_verdicts(console, summary)
-    words = {"interrupted": "stopped by a signal", "paused": "paused", "finished": "finished"}
-    status = words.get(summary["status"], summary["status"])
+    status = _said_status(summary)
     if len(summary["seeds"]) > 1 and (stopped := summary.get("stopped")):
         said = ", ".join(f"seed {seed} after epoch {epoch}" for seed, epoch in stopped.items())
         print_line(f"stopped early: {said}", console)
@@ -58,6 +57,13 @@ def print_results(
         print_unbroken(f"resume: {resume_command}", console)
     elif eval_command:
         print_unbroken(f"evaluate: {eval_command}", console)
+
+
+def _said_status(summary: Mapping[str, Any]) -> str:
+    """The end of a run in words: `stopped` by its --max-time, or by a signal."""
+    if summary["status"] == "interrupted":
+        return "stopped" if summary.get("reason") else "stopped by a signal"
+    return str(summary["status"])
 
 
 def _within(summary: Mapping[str, Any]) -> str:
@@ -108,7 +114,8 @@ def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> No
     """Print on stderr why the exit code of a --quiet run is not 0."""
     console = err()
     if summary["status"] == "interrupted":
-        print_line(f"stopped by a signal after epoch {summary['epochs']}", console)
+        reason = f", because {summary['reason']}" if summary.get("reason") else ""
+        print_line(f"{_said_status(summary)} after epoch {summary['epochs']}{reason}", console)
         if said := _within(summary):
             print_line(f"  {said}", console)
         print_unbroken(f"  resume: {resume_command}", console)

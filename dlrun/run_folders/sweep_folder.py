@@ -6,7 +6,8 @@ runs/spiral_relu-sweep-001/
     out_of_fold.csv        of a cross-validation: each example as the models predict it that did not see it
     plots/*.png
     workers.log            output of the worker processes, beyond the log of each run
-    sockets.json           while it trains: the folder of its socket, which a kill leaves behind
+    sockets.json           while it trains: the folder of its socket, which a kill leaves behind; a shard has
+                           its own, such as sockets-3-8.json
     study.log base.yaml    of a search: its trials with their results, and the config they are based on
     spiral_relu-001/ …     ordinary runs
 """
@@ -145,15 +146,19 @@ class Sweep:
         return quoted([*words, *(["--parts", str(parts)] if parts else [])])
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the lock of this sweep, to train it alone. Raises RunFailed if another process holds it."""
-        with lock(self.folder, lambda: self.content):
+    def lock(self, *, is_shared: bool = False) -> Iterator[None]:
+        """Hold the lock of this sweep, to train it alone. Raises RunFailed if another process holds it.
+
+        Processes whose lock `is_shared` may train parts of it at the same time; they leave sweep.json alone.
+        """
+        with lock(self.folder, lambda: self.content, is_shared=is_shared):
             now = read_sweep(self.folder).content  # the process that held the lock may have added runs
             self.content.clear()
             self.content.update(now)
-            self.content.update(identity())
-            self.write()
-            self._remove_leftovers()
+            if not is_shared:
+                self.content.update(identity())
+                self.write()
+                self._remove_leftovers()
             self._unshare_logs()
             yield
 

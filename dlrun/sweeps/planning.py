@@ -225,6 +225,11 @@ def runs_on_gpus(device: str, per_gpu: int) -> int:
     return gpus * per_gpu
 
 
+def jobs_of_shard(sweep: Sweep) -> int:
+    """The number of runs of a shard that train at once: one on each GPU here, or at most one a core."""
+    return len(dealt_cards(sweep.device)) or min(sweep.jobs, machine.cores())
+
+
 def _stacked_where_faster(
     chosen: list[Setting], plans: list[Plan], loaded: Loaded, jobs: int, times: int, data_dir: Path
 ) -> list[Setting]:

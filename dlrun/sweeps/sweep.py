@@ -19,12 +19,13 @@ from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.search import Search
+from dlrun.sweeps.shards import Shard
 from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
 from dlrun.system.files import write_atomically
 from dlrun.system.locks import is_in_use
 from dlrun.system.signals import KILLED, StopSignals
-from dlrun.system.socket_folder import recorded_sockets
+from dlrun.system.socket_folder import RECORD, recorded_sockets
 from dlrun.training.devices import dealt_cards
 
 REFRESH = 0.25  # seconds
@@ -98,23 +99,34 @@ class SweepOutcome:
         }
 
 
-def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir: Path) -> SweepOutcome:
+def train_sweep(
+    sweep: Sweep,
+    jobs: int,
+    view: SweepView,
+    parts: Parts,
+    data_dir: Path,
+    shard: Shard | None = None,
+) -> SweepOutcome:
     """Train the remaining runs of a sweep, `jobs` at a time, and those that its search draws.
 
     A failed run does not stop the others, and a run that another process trains is waited for. A signal
     stops the running ones with a checkpoint; a second signal ends them at once. Raises RunFailed if another
     process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one.
+    Of a `shard` only its own runs are trained, while other processes may train other shards.
     """
     log, cards = sweep.folder / "workers.log", dealt_cards(sweep.device)
+    sockets = f"sockets-{shard.index}-{shard.of}.json" if shard else RECORD
     with (
-        sweep.lock(),
+        sweep.lock(is_shared=shard is not None),
         StopSignals() as signals,
         Workers(jobs, log, sweep.metric, parts.folder, data_dir, cards) as workers,
-        recorded_sockets(sweep.folder),
+        recorded_sockets(sweep.folder, sockets),
     ):
-        sweep.replace_gone()
+        if not shard:
+            sweep.replace_gone()
         search = Search(sweep, parts, data_dir) if sweep.is_search else None
-        training = _Training(sweep, workers, search, signals, view)
+        trials = shard.own(sweep.trials) if shard else sweep.trials
+        training = _Training(sweep, trials, workers, search, signals, view)
         view.begin(sweep, training.every, jobs, min(jobs, len(cards)))
         try:
             training.go_on()
@@ -127,13 +139,20 @@ class _Training:
     """The scheduler of a sweep: gives runs to free workers and handles their messages."""
 
     def __init__(
-        self, sweep: Sweep, workers: Workers, search: Search | None, signals: StopSignals, view: SweepView
+        self,
+        sweep: Sweep,
+        trials: list[Trial],
+        workers: Workers,
+        search: Search | None,
+        signals: StopSignals,
+        view: SweepView,
     ) -> None:
         self.sweep, self.workers, self.search = sweep, workers, search
         self.signals, self.view = signals, view
-        self.every = [standing(trial, sweep) for trial in sweep.trials]
+        self.every = [standing(trial, sweep) for trial in trials]
         self.of_folder = {each.trial.run.folder: each for each in self.every}
-        self.waiting = deque(trial.run.folder for trial in sweep.unfinished())
+        left = [trial.run.folder for trial in sweep.unfinished()]
+        self.waiting = deque(folder for folder in left if folder in self.of_folder)
         self.stopped = set[Path]()  # the runs that were told to stop
         self.elsewhere = set[Path]()  # the runs found in use by another process
         for folder in self.waiting:

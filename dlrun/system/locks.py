@@ -55,10 +55,11 @@ PATIENCE = 10.0  # seconds: a worker of a killed run may hold the lock for a lit
 
 
 @contextmanager
-def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def lock(folder: Path, said: Callable[[], dict[str, Any]], *, is_shared: bool = False) -> Iterator[None]:
     """Hold the lock of a folder. Raises RunFailed if another process keeps it for PATIENCE.
 
-    `said` returns the pid and host that the other process may have written, as in `identity`.
+    `said` returns the pid and host that the other process may have written, as in `identity`. A lock that
+    `is_shared` may be held by several processes, but by none beside one that holds it alone.
     """
 
     def opened() -> int:
@@ -71,10 +72,10 @@ def lock(folder: Path, said: Callable[[], dict[str, Any]]) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE
         while True:
             with suppress(OSError):
-                if locked(descriptor):
+                if locked(descriptor, is_shared=is_shared):
                     return
             if time.monotonic() > deadline:
-                who, other = "a process that has just begun", said()  # and has not written its pid
+                who, other = "another process", said()  # it has just begun, or shares the lock
                 if "pid" in other and is_still_there(other):
                     who = f"process {other['pid']} on {other.get('host', '?')}"
                 raise RunFailed(
@@ -171,11 +172,11 @@ def _opened(folder: Path) -> int:
             time.sleep(0.02)
 
 
-def locked(descriptor: int) -> bool:
+def locked(descriptor: int, *, is_shared: bool = False) -> bool:
     """Try to take the lock without waiting; return whether this process has it now."""
     try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl:  # Windows knows no shared locks
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         else:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except BlockingIOError:

@@ -23,27 +23,27 @@ _LONGEST_RECORD = 100_000  # bytes
 
 
 @contextmanager
-def recorded_sockets(folder: Path) -> Iterator[None]:
+def recorded_sockets(folder: Path, record: str = RECORD) -> Iterator[None]:
     """Record in the sweep's folder where this process has its socket, because a kill leaves it behind.
 
-    Folders of killed processes are removed at the start, and, if their workers were still saving their
-    runs, again at the end.
+    Folders of killed processes with the same record are removed at the start, and, if their workers were
+    still saving their runs, again at the end.
     """
     if not HAS_SERVER:  # there is no such socket
         yield
         return
-    record = folder / RECORD
-    left = [path for path in _recorded(record) if not _removed(path)]
+    path_of_record = folder / record
+    left = [path for path in _recorded(path_of_record) if not _removed(path)]
     content = {"host": socket.gethostname(), "folders": [*map(str, left), get_temp_dir()]}
     with suppress(RunFailed):  # a full disk is reported by the runs
-        write_atomically(record, lambda file: file.write(json.dumps(content).encode()))
+        write_atomically(path_of_record, lambda file: file.write(json.dumps(content).encode()))
     try:
         yield
     finally:
         for path in left:
             _removed(path)
         with suppress(OSError):
-            record.unlink()
+            path_of_record.unlink()
 
 
 def _recorded(record: Path) -> list[Path]:

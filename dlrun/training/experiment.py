@@ -63,6 +63,7 @@ def train_run(
     *,
     loaded: Loaded | None = None,
     stop_after: int | None = None,
+    stop_at: float | None = None,
     redraw: bool = False,
     strict: bool = False,
     progress: Progress = no_progress,
@@ -71,14 +72,16 @@ def train_run(
     """Train the remaining epochs of a run: all of them for a new folder.
 
     `loaded` is the data, if it was loaded before. `stop_after` pauses after that epoch; the plan stays the
-    same. With `redraw` the curves are drawn again every few seconds. With `strict` a run is not resumed with
-    other threads, or on another device, version or machine. `progress` shows the progress of loading the
-    data. A signal stops the run at the next point from which a resume gives the same result as an
-    uninterrupted run. In a `world` of several processes this is the first, and the others `follow`.
+    same. From `stop_at` on, a time of time.monotonic(), the run stops as by a signal. With `redraw` the
+    curves are drawn again every few seconds. With `strict` a run is not resumed with other threads, or on
+    another device, version or machine. `progress` shows the progress of loading the data. A signal stops the
+    run at the next point from which a resume gives the same result as an uninterrupted run. In a `world` of
+    several processes this is the first, and the others `follow`.
     """
     world = world or World()
     with _resumable(plan, run), run.lock(), StopSignals() as signals:
-        world.is_asked = lambda: signals.received is not None
+        is_late = partial(_is_past, stop_at)
+        world.is_asked = lambda: signals.received is not None or is_late()
         writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict, world)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
@@ -136,7 +139,13 @@ def train_run(
                 view.end()
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
-            return writer.finish(status, signals.received)
+            is_over = status == "interrupted" and not signals.received and is_late()
+            return writer.finish(status, signals.received, "its --max-time is over" if is_over else None)
+
+
+def _is_past(when: float | None) -> bool:
+    """True from a time of time.monotonic() on."""
+    return when is not None and time.monotonic() >= when
 
 
 @contextmanager

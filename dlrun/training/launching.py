@@ -22,7 +22,7 @@ from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system import machine
 from dlrun.system.processes import started_together
-from dlrun.system.signals import KILLED, request_stop
+from dlrun.system.signals import KILLED, PASSED_ON, request_stop
 from dlrun.training.devices import dealt_cards
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
@@ -163,6 +163,7 @@ def launch(words: Sequence[str], processes: int) -> int:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,
+            signals_to_handle=PASSED_ON,
             monitor_interval=0.1,
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),

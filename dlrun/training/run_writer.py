@@ -265,8 +265,11 @@ class RunWriter:
                 raise
             raise error from raised
 
-    def finish(self, status: str, received: int | None) -> Outcome:
-        """End the run: complete the figures of the last and the best epoch, save, draw, check `expect`."""
+    def finish(self, status: str, received: int | None, reason: str | None = None) -> Outcome:
+        """End the run: complete the figures of the last and the best epoch, save, draw, check `expect`.
+
+        `reason` says why it is interrupted, if not by the signal `received`.
+        """
         whole = self.saved_epoch != self.state.epoch or status != "interrupted"  # not amid an epoch
         if whole and self.state.epoch:
             if status != "interrupted":  # a user who stops a run does not want to wait
@@ -294,7 +297,8 @@ class RunWriter:
             sizes = {name: len(split) for name, split in self.loaded.splits.items()}
             for warning in too_good(self.plan.config, best, sizes):
                 self.warn(warning)
-        summary = self.write_summary(status, expect=judged, signal=received)
+        more = {"reason": reason} if reason else {}
+        summary = self.write_summary(status, expect=judged, signal=received, **more)
         code = 128 + received if received and status == "interrupted" else 0
         if any(verdict["met"] is False for verdict in judged):
             code = 5

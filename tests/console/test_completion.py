@@ -169,6 +169,8 @@ def test_the_examples_name_what_there_is(
             done = dlrun(name, *runs, tiny, *(word for word in words[1:] if word != "--apply"), "--steps", 20)
         elif name in ("eval", "calibrate", "plot", "compare", "runs", "rm", "diff", "reproduce"):
             done = dlrun(name, *runs, *["--yes"] * (name == "rm"), *words)
+        elif name == "slurm":
+            done = dlrun(name, "--name", "a_new_one", *words)
         else:
             done = dlrun(name, *words)
         assert done.code == 0, f"{name} {words}\n{done.out}{done.err}"

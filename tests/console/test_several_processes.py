@@ -36,17 +36,19 @@ def test_two_processes_train_one_run_and_it_goes_on_with_one(
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_stops_all_of_them(
-    dlrun: Dlrun, dlrun_process: Callable[..., Any], tiny: Path, runs_dir: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_the_launcher_saves_and_stops_all_of_them(
+    dlrun: Dlrun, dlrun_process: Callable[..., Any], tiny: Path, runs_dir: Path, number: int
 ) -> None:
     process = dlrun_process("train", tiny, "--processes", "2", "epochs=100000", "--name", "x")
     deadline = time.monotonic() + 60
     while not (runs_dir / "x-001" / "checkpoints" / "last.pt").exists() or not only_run(runs_dir).has_rows():
         assert time.monotonic() < deadline, process.communicate(timeout=10)
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err, "stopped by a signal after epoch" in out) == (130, "", True)
+    assert (process.returncode, err) == (128 + number, "")
+    assert "stopped by a signal after epoch" in out
     assert not is_alive(only_run(runs_dir).summary()["pid"])
     trained = only_run(runs_dir).rows()["epoch"][-1]
     assert dlrun("resume", "x", "processes=1", f"epochs={100000}", "--max-time", "1s").code == 0

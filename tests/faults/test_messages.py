@@ -77,6 +77,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "diff": ("dlrun.run_folders.differences.differences_between", ("diff", "tiny-001", "tiny-001")),
     "reproduce": ("dlrun.results.reproduction.differences_between", ("reproduce", "tiny-001")),
     "sweep": ("dlrun.sweeps.sweep.train_sweep", ("sweep", "{tiny}", "epochs=1,2")),
+    "slurm": ("dlrun.console.batch_script.script_of_run", ("slurm", "{tiny}", "--name", "new")),
 }
 
 

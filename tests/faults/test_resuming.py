@@ -522,5 +522,5 @@ def test_who_has_just_begun_is_not_taken_for_who_was_there_before(
     run = trained(planned(), tmp_path, stop_after=1)
     run.write_json("summary.json", run.summary() | {"pid": 2**22 + 1})
     monkeypatch.setattr(locks, "PATIENCE", 0.1)
-    with run.lock(), pytest.raises(RunFailed, match="in use by a process that has just begun"):
+    with run.lock(), pytest.raises(RunFailed, match="in use by another process"):
         go_on(run, {})

@@ -327,7 +327,7 @@ def test_folds_of_several_settings_are_ranked_by_their_means(
     ("words", "said"),
     [
         (["dataset.fold=1"], "--folds trains with each of 3 folds, and dataset.fold=1 says something else"),
-        (["--stop-after", 1], "--stop-after and --redraw are for one run"),
+        (["--stop-after", 1, "--watch"], "--folds trains several runs and takes no --stop-after and --watch"),
     ],
 )
 def test_what_is_for_one_fold_is_refused_for_all(

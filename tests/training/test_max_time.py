@@ -1,7 +1,8 @@
-"""max_time: no epoch begins that would pass it, and a resume with more goes on."""
+"""max_time: no epoch begins that would pass it; --max-time: a call stops, and the next one goes on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,49 @@ def test_an_epoch_that_was_begun_is_trained_to_its_end() -> None:
     assert is_complete(plan, state)
     state.steps_before = {"step": 1}
     assert not is_complete(plan, state)
+
+
+def test_a_run_that_a_time_stops_at_each_call_ends_as_the_unbroken_run(
+    tmp_path: Path, ticking: list[float]
+) -> None:
+    changes: dict[str, Any] = {"epochs": 3, "seeds": [0, 1], "batch_size": 8, "max_time": "1h"}
+    unbroken = trained(planned(**changes), tmp_path)
+    run = trained(planned(**changes), tmp_path, stop_at=ticking[0] + 4)
+    amid = run.summary()["within"]
+    assert amid and amid["saved"] == amid["steps"], "it stops in an epoch, of which it saves the steps"
+    calls = 1
+    while run.unfinished.exists():
+        assert ended(run)[::2] == ("interrupted", "its --max-time is over")
+        done = go_on(run, changes, stop_at=ticking[0] + 4)
+        assert done.exit_code == 0
+        calls += 1
+    assert calls > 3
+    assert ended(run) == ("finished", 3, None)
+    assert not differences(outcome(unbroken), outcome(run))
+
+
+def test_the_time_of_a_call_is_counted_anew_and_leaves_the_config_alone(
+    dlrun: Callable[..., Any], tiny: Path, runs_dir: Path
+) -> None:
+    command = ("train", tiny, "--name", "x", "--or-resume", "epochs=2")
+    done = dlrun(*command, "--max-time", "0.001s")
+    assert (done.code, "stopped after epoch 0, because its --max-time is over" in done.out) == (0, True)
+    run = Run(runs_dir / "x-001")
+    assert run.unfinished.exists() and "max_time: null" in run.config.read_text()
+    assert "because its --max-time is over" in dlrun(*command, "--max-time", "0.001s", "-q").err
+    assert dlrun("resume", "x", "--max-time", "1-00:00:00").code == 0
+    assert not run.unfinished.exists()
+
+
+@pytest.mark.parametrize("text", ["3:50", "230", "3:60:00", "0:00:00", "soon"])
+def test_a_time_that_people_read_in_two_ways_is_refused(
+    text: str, dlrun: Callable[..., Any], tiny: Path, runs_dir: Path
+) -> None:
+    done = dlrun("train", tiny, "--max-time", text)
+    assert (done.code, runs_dir.exists()) == (2, False)
+    assert done.err.startswith(f"error: {text!r} is not a duration\n  where: --max-time\n  fix: write 90m,")
+
+
+def test_a_dry_run_has_no_time(dlrun: Callable[..., Any], tiny: Path) -> None:
+    done = dlrun("train", tiny, "--max-time", "1h", "--quick")
+    assert (done.code, "leave --max-time out" in done.err) == (2, True)

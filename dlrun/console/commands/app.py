@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, sweep, train, tune
+from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, slurm, sweep, train, tune
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -27,6 +27,7 @@ from dlrun.errors import (
 from dlrun.system.environment import prepare_drawing
 from dlrun.system.processes import quoted, started_together
 from dlrun.system.shortages import refuse_little_memory, shortage
+from dlrun.system.slurm import refuse_lone_tasks
 
 app = typer.Typer(
     name="dlrun",
@@ -67,6 +68,12 @@ def main() -> NoReturn:
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
     """Call the command that the arguments name; return its exit code."""
     refuse_several_processes(os.environ, words)
+    try:
+        refuse_lone_tasks(os.environ, words)
+    except UserError as error:
+        if any(os.environ.get(name, "0") != "0" for name in ("SLURM_PROCID", "LOCAL_RANK")):
+            return error.exit_code  # the first process says it for all
+        raise
     try:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
@@ -136,6 +143,9 @@ def _option_instead(error: Exception, words: list[str]) -> str:
     context, name = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if not name or not isinstance(name, str) or not hasattr(error, "possibilities"):
         return ""
+    is_begun = any(each.startswith(name) for each in error.possibilities or ())
+    if context and context.info_name == "slurm" and not is_begun:
+        return f"options of sbatch that dlrun does not know stand behind --, as in -- {name}=…"
     taken = context.command.params if context else []
     own = [option for each in taken for option in each.opts]
     takes_keys = any("KEY=" in str(each.metavar) for each in taken)
@@ -157,14 +167,15 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "parts": look.list_parts,
     "new": new.new,
     "sweep": sweep.sweep,
+    "slurm": slurm.slurm,
     "compare": sweep.compare,
     "runs": runs.list_runs,
     "rm": runs.rm,
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "new", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "runs", "rm", "diff")
 
 
 def _help(command: Callable[..., None]) -> str:

@@ -202,7 +202,8 @@ MaxTime = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Most training time, such as 90m or 1h30m: no epoch begins that would pass it.",
+        help="Stop after so much time, such as 90m or 3:50:00, from the start of this command, with "
+        "everything saved; `dlrun resume` or --or-resume goes on. The key max_time is for the whole run.",
     ),
 ]
 Processes = Annotated[

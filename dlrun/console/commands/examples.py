@@ -41,6 +41,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun sweep spiral_relu optimizer.lr=1e-4,1e-3,1e-2 --seeds 5",
         "dlrun sweep spiral_relu architecture.hidden=[50],[100,100] --dry-run",
         "dlrun sweep --resume spiral_relu-sweep-001",
+        "dlrun sweep --resume spiral_relu-sweep-001 --shard 3/8",
+    ),
+    "slurm": (
+        "dlrun slurm spiral_relu --gpus 1 --time 4:00:00",
+        "dlrun slurm my.yaml --nodes 2 --gpus 8 --time 1-00:00:00 -- --mem=64G",
+        "dlrun slurm spiral_relu-sweep-001 --array 8 --gpus 1",
     ),
     "compare": ("dlrun compare 'spiral_*'", "dlrun compare spiral_relu-sweep-001 --metric train_loss"),
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),

@@ -113,6 +113,18 @@ def sweep(
             help="Go on with the latest sweep of this name, if there is one, which must have the same runs.",
         ),
     ] = False,
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="Only create the sweep's folder, with its runs for --resume."),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="With --resume: train only the I-th of N parts of the runs, such as in the jobs of an "
+            "array; several parts may train at the same time. I counts from 1, or from 0.",
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the sweep's folder.")] = False,
     json: Json = False,
@@ -123,10 +135,11 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, each as an ordinary run, in one folder."""
     from dlrun.config.lookup import find_config
-    from dlrun.console.streams import say_json
+    from dlrun.console.streams import say, say_json
     from dlrun.console.sweep_results import print_dry_run
     from dlrun.run_folders.sweep_folder import find_sweep
     from dlrun.sweeps.grid import settings_of_grid
+    from dlrun.sweeps.shards import refuse_shard, shard_named
 
     wanted = _jobs(jobs)
     if jobs_per_gpu and wanted:
@@ -136,10 +149,16 @@ def sweep(
     own_parts = parts_of(parts, quiet=quiet)
     chosen_seeds = range(seeds) if seeds else None
     found, space, chosen = None, None, []
+    part = shard_named(shard) if shard is not None else None
+    if part and resume is None:
+        fix = "create it by --create, and train it by --resume SWEEP --shard I/N"
+        raise UserError("--shard is for a sweep that is there", where="command line", fix=fix)
+    if create and dry_run:
+        raise UserError("--create and --dry-run cannot both be given", where="command line")
     if resume is not None:
         new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
-        if new or or_resume:
-            allowed = "--jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
+        if new or or_resume or create:
+            allowed = "--shard, --jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
             fix = f"with it only {allowed} are allowed"
             raise UserError("--resume continues a sweep with its original settings", fix=fix)
         found = find_sweep(resume, runs_dir)
@@ -147,6 +166,11 @@ def sweep(
             from dlrun.sweeps.planning import runs_on_gpus
 
             wanted = runs_on_gpus(found.device, jobs_per_gpu)
+        if part:
+            refuse_shard(found, found.resume_command(parts))
+            from dlrun.sweeps.planning import jobs_of_shard
+
+            wanted = wanted or jobs_of_shard(found)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -191,7 +215,23 @@ def sweep(
         found = found or prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts)
-    code = train_all(found, own_parts, data_dir, command, jobs=wanted, metric=metric, quiet=quiet, json=json)
+    if create:
+        if json:
+            say_json({"sweep": str(found.folder), "runs": len(found.trials)})
+        else:
+            say(str(found.folder) if quiet else f"{found.folder} is there; train it: {command}")
+        return
+    code = train_all(
+        found,
+        own_parts,
+        data_dir,
+        f"{command} --shard {part}" if part else command,
+        jobs=wanted,
+        metric=metric,
+        quiet=quiet,
+        json=json,
+        shard=part,
+    )
     raise SystemExit(code)
 
 

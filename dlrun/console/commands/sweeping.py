@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dlrun.sweeps.grid import Setting
     from dlrun.sweeps.planning import SweepPlan
     from dlrun.sweeps.search import SearchSpace
+    from dlrun.sweeps.shards import Shard
 
 
 def planned_sweep(
@@ -69,16 +70,26 @@ def train_all(
     metric: str | None = None,
     quiet: bool = False,
     json: bool = False,
+    shard: Shard | None = None,
 ) -> int:
-    """Train what is left of a sweep, print and keep its results; the exit code. `command` resumes it."""
+    """Train what is left of a sweep, print and keep its results; the exit code. `command` resumes it.
+
+    Of a `shard` its own runs; the results are those of the whole sweep, once no other shard has runs left.
+    """
     from dlrun.console.streams import say, say_json, warn
-    from dlrun.console.sweep_results import print_failures, print_out_of_fold, print_sweep_results
+    from dlrun.console.sweep_results import (
+        print_failures,
+        print_left_to_others,
+        print_out_of_fold,
+        print_sweep_results,
+    )
     from dlrun.console.sweep_view import SweepDisplay
     from dlrun.sweeps.workers import start_server
     from dlrun.system.strict_json import finite
 
     start_server()
     from dlrun.sweeps.cross_validation import keep_out_of_fold
+    from dlrun.sweeps.shards import left_to_others
     from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
     from dlrun.sweeps.views import HiddenSweep
 
@@ -86,19 +97,23 @@ def train_all(
         if quiet:
             say(str(sweep.folder))
         view = HiddenSweep() if quiet or json else SweepDisplay()
-        ended = train_sweep(sweep, jobs or sweep.jobs, view, parts, data_dir)
-        ranked, together = rank_sweep(sweep, metric, parts, warn), None
+        ended = train_sweep(sweep, jobs or sweep.jobs, view, parts, data_dir, shard)
+        others = left_to_others(sweep, shard) if shard else 0
+        ranked, together = None if others else rank_sweep(sweep, metric, parts, warn), None
         try:
             together = keep_out_of_fold(sweep, parts, data_dir)
         except UserError as error:
             warn(f"no out-of-fold predictions: {error.inline}")
         if json:
             found = ended.plain() | {"results": ranked.plain() if ranked else None}
+            found |= {"shard": str(shard), "left_to_other_shards": others} if shard else {}
             say_json(finite(found | ({"out_of_fold": together.plain()} if together else {})))
         elif quiet:
             print_failures(ended, command)
         else:
             print_sweep_results(ended, ranked, command)
+            if others:
+                print_left_to_others(others)
             if together:
                 print_out_of_fold(together, sweep)
         if ranked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ from dlrun.console.commands.arguments import (
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
-from dlrun.errors import UserError, in_words
+from dlrun.errors import UserError, in_words, shortened
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
@@ -109,12 +110,14 @@ def train(
 
     if source is not None and any(word.startswith(f"{WEIGHTS}=") for word in overrides or ()):
         raise UserError(f"--from and {WEIGHTS}=… cannot both be given", where="command line")
-    words = with_options(overrides, **{"device": device, "name": name, "max_time": max_time, WEIGHTS: source})
+    stop_at = _end_of(max_time)
+    words = with_options(overrides, **{"device": device, "name": name, WEIGHTS: source})
     words += [f"processes={processes}"] if processes else []
     words = with_seeds(words, seed, seeds)
     own_parts = parts_of(parts, quiet=quiet)
     path = find_config(config)
-    given = {"--stop-after": stop_after is not None, "--redraw": redraw, "--or-resume": or_resume}
+    of_one = {"--stop-after": stop_after is not None, "--max-time": max_time is not None, "--watch": redraw}
+    given = of_one | {"--or-resume": or_resume}
     if quick and any(given.values()):
         besides = in_words([option for option, is_given in given.items() if is_given])
         raise UserError("--quick is a run of its own", where="command line", fix=f"leave {besides} out")
@@ -126,9 +129,11 @@ def train(
             raise UserError(
                 "--quick tries one run, and --folds trains several", where="command line", fix=fix
             )
-        if stop_after is not None or redraw:
-            what = "--stop-after and --redraw are for one run, and --folds trains several"
-            raise UserError(what, where="command line", fix="leave them out; dlrun plot draws pictures anew")
+        if any(of_one.values()):
+            besides = in_words([option for option, is_given in of_one.items() if is_given])
+            what = f"--folds trains several runs and takes no {besides}"
+            instead = "; the key max_time bounds the time of each" * (max_time is not None)
+            raise UserError(what, where="command line", fix=f"leave {besides} out{instead}")
         settings = settings_of_folds(path, words, folds, own_parts, check=check)
         _warn_of_sweep(path, quiet=quiet)
         prepared = planned_sweep(settings, own_parts, data_dir, runs_dir, quiet=quiet)
@@ -190,11 +195,27 @@ def train(
             view,
             loaded=loaded,
             stop_after=stop_after,
+            stop_at=stop_at,
             redraw=redraw,
             progress=progress,
             world=world,
         )
     _conclude(plan, outcome, quiet)
+
+
+def _end_of(max_time: str | None) -> float | None:
+    """The time of time.monotonic() at which --max-time is over, counted from now; None without it.
+
+    Raises UserError if it is no duration.
+    """
+    if max_time is None:
+        return None
+    from dlrun.config.durations import is_duration, seconds_of
+
+    if not is_duration(max_time):
+        fix = "write 90m, 1h30m, 3:50:00 (hours, minutes, seconds) or 1-12:00:00 (a day and 12 hours)"
+        raise UserError(f"{shortened(max_time)!r} is not a duration", where="--max-time", fix=fix)
+    return time.monotonic() + seconds_of(max_time)
 
 
 def _say_parts(world: World, plan: Plan, *, quiet: bool) -> None:
@@ -301,7 +322,8 @@ def resume(
     from dlrun.run_folders.locating import find_run
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
-    words = with_options(overrides, device=device, max_time=max_time)
+    stop_at = _end_of(max_time)
+    words = with_options(overrides, device=device)
     words += [f"processes={processes}"] if processes else []
     checked = with_judged_claims(
         load_run_config(found.config, words, own_parts),
@@ -323,7 +345,16 @@ def resume(
         tell_launcher(found, resume_command(plan, found))
         view, progress = _view(quiet, found), progress_unless(quiet)
         _say_parts(world, plan, quiet=quiet)
-        outcome = train_run(plan, found, view, redraw=redraw, strict=strict, progress=progress, world=world)
+        outcome = train_run(
+            plan,
+            found,
+            view,
+            stop_at=stop_at,
+            redraw=redraw,
+            strict=strict,
+            progress=progress,
+            world=world,
+        )
     _conclude(plan, outcome, quiet)
 
 
