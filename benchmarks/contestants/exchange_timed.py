@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -57,8 +57,7 @@ def step(model: nn.Module) -> None:
 
 def flattened() -> None:
     step(ours)
-    gradients: list[Tensor] = [own.grad for own in ours.parameters() if own.grad is not None]
-    world.add_up(gradients)
+    world.add_up(list(ours.parameters()))
 
 
 def by_ddp() -> None:

@@ -185,8 +185,9 @@ class Hardware:
             return
         weights = piece.weight_so_far(len(losses)) if piece.weights else None
         if not self.world.is_alone:
-            gradients = [own.grad for group in optimizers.param_groups for own in group["params"]]
-            weights = self.world.add_up([own for own in gradients if own is not None], weights)
+            weights = self.world.add_up(
+                [own for group in optimizers.param_groups for own in group["params"]], weights
+            )
         if weights is not None:
             model.scale_gradients(1 / weights.clamp_min(torch.finfo(weights.dtype).tiny))
         if scaler is not None:

@@ -77,14 +77,18 @@ class World:
         self._diverged = self._diverged or diverged
 
     @torch.no_grad()
-    def add_up(self, gradients: Sequence[Tensor], more: Tensor | None = None) -> Tensor | None:
+    def add_up(self, parameters: Sequence[Tensor], more: Tensor | None = None) -> Tensor | None:
         """Add up the gradients of all processes in place; return the sum of `more` figures.
 
-        Raises Diverged in every process if one of them noted it. All are to stop, or to save, if one is.
+        A parameter without a gradient in some processes, such as that of a branch which their examples do not
+        take, has the sum of the others; without any it has none. Raises Diverged in every process if one of
+        them noted it. All are to stop, or to save, if one is.
         """
-        figures = gradients[0].new_zeros(0) if more is None else more
+        trained = [own for own in parameters if own.requires_grad]
         asked = self._diverged is not None, self.is_asked(), self.is_save_due()
-        flags = figures.new_tensor([float(each) for each in asked])
+        figures = trained[0].new_zeros(0) if more is None else more
+        flags = figures.new_tensor([*asked, *(own.grad is not None for own in trained)])
+        gradients = [torch.zeros_like(own) if own.grad is None else own.grad for own in trained]
         large = [each for each in gradients if each.numel() >= _LARGE and each.is_contiguous()]
         small = [each for each in gradients if each.numel() < _LARGE or not each.is_contiguous()]
         with self._exchanging():
@@ -101,9 +105,11 @@ class World:
                     flags, figures = parts[-2:]
             for exchange in begun:
                 exchange.wait()
-        diverges, self._stops, self._saves = (count > 0 for count in flags.tolist())
+        diverges, self._stops, self._saves, *there = (count > 0 for count in flags.tolist())
         if diverges:
             self.raise_noted()
+        for parameter, gradient, is_there in zip(trained, gradients, there, strict=True):
+            parameter.grad = gradient if is_there else None
         return None if more is None else figures
 
     def sum_of(self, figures: Tensor) -> Tensor:

@@ -42,6 +42,31 @@ from dlrun.training.views import HiddenTraining
 from dlrun.training.world import World
 
 PROJECT = Path(__file__).parents[2]
+# Each example goes through one of two layers: of a few examples it may be the same for all.
+ROUTED = {
+    "architecture/routed.py": '''
+from torch import nn, where
+
+
+class Routed(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.one, self.other = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
+
+    def forward(self, inputs):
+        takes_one = inputs[:, 0] > 0.3
+        outputs = inputs.new_zeros(len(inputs), self.one.out_features)
+        for layer, chosen in ((self.one, takes_one), (self.other, ~takes_one)):
+            if chosen.any():
+                outputs = outputs.index_put((chosen.nonzero()[:, 0],), layer(inputs[chosen]))
+        return outputs
+
+
+def routed(shape, outputs):
+    """A layer for some examples, and another for the others."""
+    return Routed(shape[0], outputs)
+'''
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "an MLP": {},
     "dropout": {"architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}},
@@ -61,6 +86,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "batch_size": 58,
     },
     "a last batch of one": {"batch_size": 59, "epoch_examples": 60},
+    "branches": {"architecture": "routed", "batch_size": 3},
     "whole metrics": {"metrics": ["accuracy", "auroc"], "evaluation_batch_size": 7},
 }
 
@@ -122,7 +148,7 @@ SIZES = mostly_slow((2, 3), 3)
 @pytest.mark.parametrize("setting", mostly_slow(SETTINGS, *USUAL))
 @pytest.mark.parametrize("size", SIZES)
 def test_any_number_of_processes_learns_the_same(size: int, setting: str, tmp_path: Path) -> None:
-    parts = own_parts(tmp_path)
+    parts = own_parts(tmp_path, ROUTED)
     trained = Trained(str(parts.folder), SETTINGS[setting])
     rows, weights, _ = trained(World(), "")
     found = together(size, tmp_path / "together", trained)
