@@ -15,10 +15,11 @@ _Stretch = dict[str, Any]
 
 
 def surroundings_of(plan: Plan, hardware: Hardware) -> dict[str, Any]:
-    """The entries of summary.json for the device, the threads, the machine, the versions and the code."""
+    """The entries of summary.json for the device, the threads, the processes, the machine, the versions and the code."""
     return {
         "device": str(hardware.device),
         "threads": hardware.threads,
+        "processes": hardware.world.size,
         "precision": hardware.precision,
         "machine": describe_machine(hardware.device),
         "versions": {"dlrun": __version__, **versions()},

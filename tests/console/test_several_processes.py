@@ -27,6 +27,7 @@ def test_two_processes_train_one_run_and_it_goes_on_with_one(
     assert out.count("epoch 1/") == 1, "one of them speaks"
     assert " = 2 × " in out
     run = Run(runs_dir / "two-001")
+    assert run.summary()["processes"] == 2
     assert run.summary()["planned_epochs"] > run.summary()["epochs"] == 1
     resumed = dlrun("resume", "two-001", "processes=1")
     assert resumed.code == 0
