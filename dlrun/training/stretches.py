@@ -15,7 +15,7 @@ _Stretch = dict[str, Any]
 
 
 def surroundings_of(plan: Plan, hardware: Hardware) -> dict[str, Any]:
-    """The entries of summary.json for the device, the threads, the processes, the machine, the versions and the code."""
+    """The entries of summary.json for the device, threads, processes, machine, versions and code."""
     return {
         "device": str(hardware.device),
         "threads": hardware.threads,
