@@ -87,7 +87,8 @@ def follow(world: World, parts: Parts, data_dir: Path) -> None:
     Raises UserError if the data, the versions or the code here are others than there.
     """
     assert world.presence is not None, "a process that follows is one of several"
-    world.presence.meet("start")
+    if not world.presence.meet("start"):
+        return
     theirs: dict[str, str] = world.told(None)
     for what, own in _versions(parts).items():
         if own != theirs.get(what):

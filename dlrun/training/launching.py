@@ -79,6 +79,7 @@ def joined(config: Config) -> Iterator[World]:
         raise
     finally:
         presence.end()
+        presence.leave()
         dist.destroy_process_group()
 
 

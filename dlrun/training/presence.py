@@ -76,12 +76,17 @@ class Presence:
         """Note why this process ends."""
         self._begin(lambda: self._note("error", error)).join(_MOMENT)
 
-    def meet(self, place: str) -> None:
+    def leave(self) -> None:
+        """Note that this process is done."""
+        self._begin(lambda: self._note("done", "")).join(_MOMENT)
+
+    def meet(self, place: str) -> bool:
         """Wait until all processes have come here, each for as long as it is alive.
 
-        Raises RunFailed if one of them has ended, or gives no sign of life for the timeout.
+        False if one of them is done before, because nothing is left to train. Raises RunFailed if one has
+        failed, or gives no sign of life for the timeout.
         """
-        found = list[RunFailed]()
+        found, done = list[RunFailed](), list[int]()
 
         def wait() -> None:
             self._note(place, "")
@@ -96,6 +101,9 @@ class Presence:
                     if is_silent or self._is_there("error", rank):
                         found.append(self._lost([rank], f"did not answer for {self.timeout}"))
                         return
+                    if self._is_there("done", rank):
+                        done.append(rank)
+                        return
                 time.sleep(0.02)
 
         self._heard = time.monotonic()
@@ -106,6 +114,7 @@ class Presence:
                 raise self._out_of_reach()
         for error in found:
             raise error
+        return not done
 
     def lost(self, error: RuntimeError) -> RunFailed:
         """The error that names the process without which an exchange failed, as far as it can be told."""

@@ -37,6 +37,17 @@ def test_two_processes_train_one_run_and_it_goes_on_with_one(
 
 
 @pytest.mark.slow
+def test_a_run_that_is_complete_has_nothing_to_train_for_any_of_them(
+    dlrun: Dlrun, dlrun_process: Callable[..., Any], tiny: Path, runs_dir: Path
+) -> None:
+    assert dlrun("train", tiny, "--name", "x").code == 0
+    process = dlrun_process("resume", runs_dir / "x-001", "--processes", "2")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "already complete after epoch" in out
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_the_launcher_saves_and_stops_all_of_them(
     dlrun: Dlrun, dlrun_process: Callable[..., Any], tiny: Path, runs_dir: Path, number: int
