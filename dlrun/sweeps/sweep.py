@@ -18,6 +18,8 @@ from dlrun.run_folders.records import Record, read_record, some, values_of
 from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.messages import Message
+from dlrun.sweeps.ray_cluster import Demand
+from dlrun.sweeps.ray_workers import RayWorkers
 from dlrun.sweeps.search import Search
 from dlrun.sweeps.views import RunProgress, SweepView
 from dlrun.sweeps.workers import Workers
@@ -98,18 +100,22 @@ class SweepOutcome:
         }
 
 
-def train_sweep(sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir: Path) -> SweepOutcome:
+def train_sweep(
+    sweep: Sweep, jobs: int, view: SweepView, parts: Parts, data_dir: Path, demand: Demand | None = None
+) -> SweepOutcome:
     """Train the remaining runs of a sweep, `jobs` at a time, and those that its search draws.
 
     A failed run does not stop the others, and a run that another process trains is waited for. A signal
     stops the running ones with a checkpoint; a second signal ends them at once. Raises RunFailed if another
-    process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one.
+    process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one; with
+    a `demand` Ray finds a place for each in the cluster that was joined.
     """
-    log, cards = sweep.folder / "workers.log", dealt_cards(sweep.device)
+    cards = [] if demand else dealt_cards(sweep.device)
+    told = sweep.folder / "workers.log", sweep.metric, parts.folder, data_dir
     with (
         sweep.lock(),
         StopSignals() as signals,
-        Workers(jobs, log, sweep.metric, parts.folder, data_dir, cards) as workers,
+        RayWorkers(jobs, *told, demand) if demand else Workers(jobs, *told, cards) as workers,
         recorded_sockets(sweep.folder),
     ):
         sweep.replace_gone()
@@ -127,7 +133,12 @@ class _Training:
     """The scheduler of a sweep: gives runs to free workers and handles their messages."""
 
     def __init__(
-        self, sweep: Sweep, workers: Workers, search: Search | None, signals: StopSignals, view: SweepView
+        self,
+        sweep: Sweep,
+        workers: Workers | RayWorkers,
+        search: Search | None,
+        signals: StopSignals,
+        view: SweepView,
     ) -> None:
         self.sweep, self.workers, self.search = sweep, workers, search
         self.signals, self.view = signals, view
@@ -195,7 +206,11 @@ class _Training:
             return
         conclude_run(progress, message, self.sweep)
         if progress.status == "interrupted" and not self.signals.received:
-            if message.folder not in self.stopped:  # STOP was meant for the previous run and came too late
+            if (
+                message.folder not in self.stopped
+            ):  # it lost its process, or was reached by the STOP of another
+                for line in message.lines:
+                    self.view.warn(line)
                 self.waiting.append(message.folder)
                 progress.status = "waiting"
                 return

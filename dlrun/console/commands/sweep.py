@@ -66,6 +66,13 @@ def sweep(
         int | None,
         typer.Option(metavar="N", help="Train N runs at once on each GPU, which share it.", min=1),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Train on a Ray cluster: of that address, else the one that is found here, or `local`.",
+        ),
+    ] = None,
     random: Annotated[
         int | None, typer.Option(metavar="N", help="Draw N combinations at random.", min=1)
     ] = None,
@@ -139,14 +146,10 @@ def sweep(
     if resume is not None:
         new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
         if new or or_resume:
-            allowed = "--jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
+            allowed = "--jobs, --jobs-per-gpu, --ray, --metric, --parts, --data-dir and --runs-dir"
             fix = f"with it only {allowed} are allowed"
             raise UserError("--resume continues a sweep with its original settings", fix=fix)
         found = find_sweep(resume, runs_dir)
-        if jobs_per_gpu:
-            from dlrun.sweeps.planning import runs_on_gpus
-
-            wanted = runs_on_gpus(found.device, jobs_per_gpu)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -161,6 +164,16 @@ def sweep(
 
             space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
+    cluster = None
+    if ray is not None:
+        from dlrun.sweeps.ray_cluster import connect
+
+        cluster = connect(ray)
+    if found and jobs_per_gpu:
+        from dlrun.sweeps.planning import runs_on_gpus
+
+        on_cluster = cluster and cluster.of(found.device).at_once(found.device, jobs_per_gpu)
+        wanted = on_cluster or runs_on_gpus(found.device, jobs_per_gpu)
     if found is None:
         prepared = planned_sweep(
             chosen,
@@ -174,6 +187,7 @@ def sweep(
             times=optuna or 1,
             may_stack=stack,
             jobs_per_gpu=jobs_per_gpu,
+            cluster=cluster,
         )
         answers = finished_in(runs_dir) if needed else []
         if or_resume and not dry_run:
@@ -190,8 +204,18 @@ def sweep(
             return
         found = found or prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
-    command = found.resume_command(parts)
-    code = train_all(found, own_parts, data_dir, command, jobs=wanted, metric=metric, quiet=quiet, json=json)
+    code = train_all(
+        found,
+        own_parts,
+        data_dir,
+        found.resume_command(parts, ray),
+        jobs=wanted,
+        metric=metric,
+        quiet=quiet,
+        json=json,
+        jobs_per_gpu=jobs_per_gpu,
+        cluster=cluster,
+    )
     raise SystemExit(code)
 
 
