@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dlrun.errors import RunFailed, UserError, one_line, shortened
@@ -15,7 +16,17 @@ from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system import machine
 
 AUTO, LOCAL = "auto", "local"
+# A word behind --ray that is none is CONFIG or KEY=VALUES.
 ADDRESS = re.compile(rf"{AUTO}|{LOCAL}|ray://[^\s=]+|[^\s=:,]+:\d+|\d+(\.\d+){{3}}")
+# The usage statistics of Ray are not sent, its watch over the memory kills no run, and runs have the priority
+# of the command.
+_OF_LOCAL = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
+}
+_JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
+_PATIENCE = 5.0  # seconds until an address that does not answer is given up
 _STORE = 100 * 2**20  # bytes for Ray's objects, of which a sweep has none
 _LONGEST = 200  # characters of an error of Ray, some of which fill pages
 
@@ -98,8 +109,9 @@ class Cluster:
 
     def __str__(self) -> str:
         cores, gpus = (sum(each) for each in zip(*((n.cores, n.gpus) for n in self.nodes), strict=True))
-        nodes = f"{len(self.nodes)} node{'s' * (len(self.nodes) != 1)}"
-        return f"Ray: {nodes}, {cores} CPUs{f', {gpus} GPUs' * bool(gpus)}"
+        counts = {"node": len(self.nodes), "CPU": cores} | ({"GPU": gpus} if gpus else {})
+        words = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()]
+        return f"Ray: {', '.join(words)}"
 
 
 def load_ray() -> Any:
@@ -112,43 +124,55 @@ def load_ray() -> Any:
 
 
 def connect(address: str) -> Cluster:
-    """Join the Ray cluster at an address, or for AUTO the one that is found here, else one that is started.
+    """Join the Ray cluster at an address, or for AUTO the one that is known here, else one that is started.
 
-    Ray leaves it when this process exits. Raises UserError if the address is none, or Ray is not installed;
+    Ray leaves it when this process exits. Raises UserError if that is no address, or Ray is not installed;
     RunFailed if no cluster answers there.
     """
-    if not ADDRESS.fullmatch(address):
-        fix = f"write --ray alone, --ray {LOCAL}, or an address such as 10.0.0.1:6379 or ray://10.0.0.1:10001"
-        raise UserError(f"{shortened(address)!r} is no address of a Ray cluster", where="--ray", fix=fix)
+    found = _known() if address == AUTO else address
+    if found != LOCAL and not re.fullmatch(r"\S+:\S+", found):
+        fix = f"write --ray alone, --ray {LOCAL}, or an address such as 10.0.0.1:6379"
+        raise UserError(f"{shortened(found)!r} is no address of a Ray cluster", where="--ray", fix=fix)
+    if found.startswith("ray://"):
+        fix = "run the command on a node, which sees the runs folder too, with --ray HOST:6379"
+        raise UserError("dlrun is no Ray client", where=f"--ray {found}", fix=fix)
     ray = load_ray()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        if address != LOCAL:
-            with _no_cluster_found(address):
-                _initialise(ray, address)
-        if not ray.is_initialized():
-            # What a cluster of others does, its administrator has set; this one is the sweep's.
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+        if found == LOCAL:
+            os.environ.update(_OF_LOCAL | os.environ)
             cores = machine.cores()
             _initialise(ray, LOCAL, num_cpus=cores, object_store_memory=_STORE, include_dashboard=False)
+        else:
+            _reach(found)
+            _initialise(ray, found)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = f"no Ray cluster answers: {said(error)}"
-        fix = "ray start --head starts one; --ray local trains on this machine"
-        raise RunFailed(what, where=f"--ray {address}", fix=fix) from error
+        fix = f"ray start --head starts one; --ray {LOCAL} trains on this machine"
+        raise RunFailed(f"no Ray cluster answers: {said(error)}", where=f"--ray {found}", fix=fix) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray's would end the process by an exception at any point
     return Cluster(address, tuple(_node(each) for each in ray.nodes() if each["Alive"]))
 
 
-@contextmanager
-def _no_cluster_found(address: str) -> Iterator[None]:
-    """Pass over that no cluster is found if none was named."""
-    try:
-        yield
-    except ConnectionError:
-        if address != AUTO or os.environ.get("RAY_ADDRESS"):
-            raise
+def _known() -> str:
+    """The address in RAY_ADDRESS, else that of the cluster that `ray start` joined here, else LOCAL.
+
+    Ray itself would also join what another command has started for itself, and leave with it.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != AUTO:
+        return named
+    with suppress(OSError, ValueError):
+        joined = _JOINED.read_text(encoding="utf-8").strip()
+        _reach(joined)
+        return joined
+    return LOCAL
+
+
+def _reach(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT; Ray would ask for minutes. ValueError without a port."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _initialise(ray: Any, address: str, **options: Any) -> None:
@@ -164,7 +188,9 @@ def _initialise(ray: Any, address: str, **options: Any) -> None:
 
 
 def said(error: BaseException) -> str:
-    """The first sentence of the last line of an error of Ray, which may fill pages and ends with the cause."""
+    """The reason that the system gives, or the last line of an error of Ray, which may fill pages."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = [line for line in map(str.strip, str(error).splitlines()) if line]
     text = one_line(lines[-1]).split(". ")[0].rstrip(".") if lines else type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

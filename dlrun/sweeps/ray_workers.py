@@ -66,7 +66,7 @@ class RayWorkers:
                 self._ray.kill(worker.actor)
         if closed:
             self._ray.wait(closed, num_returns=len(closed))
-        for worker in self._all:
+        for worker in list(self._all):
             self._end(worker)
 
     @property
