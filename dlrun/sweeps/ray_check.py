@@ -52,7 +52,9 @@ def _own_data(sweep: Sweep) -> Iterator[Path]:
 def _ask(node: Node, *asked: Any) -> Any:
     """Begin the look on a node; the reference to its answer."""
     ray = load_ray()
-    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
     return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(look_around).remote(*asked)
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,12 @@ class Cluster:
         if device.startswith("cuda:") and device != "cuda:0":
             fix = "set device=cuda, or leave out --ray"
             raise UserError(f"Ray chooses the GPU of each run, and device is {device}", fix=fix)
-        with_gpus = tuple(node for node in self.nodes if node.gpus and node.cores)
-        if device.startswith("cuda") or (device == "auto" and with_gpus):
-            found, lacks = with_gpus, "GPU"
-        else:
-            found, lacks = tuple(node for node in self.nodes if node.cores), "CPU"
+        on_gpus = self.trains_on_gpus(device)
+        found = tuple(node for node in self.nodes if node.cores and (node.gpus or not on_gpus))
         if not found:
+            lacks = "GPU" if on_gpus else "CPU"
             raise UserError(f"no node of this Ray cluster has a {lacks}", where=f"--ray {self.address}")
-        return Cluster(self.address, found)
+        return replace(self, nodes=found)
 
     def trains_on_gpus(self, device: str) -> bool:
         """True if runs with such a `device` train on GPUs here."""
@@ -176,7 +174,7 @@ def _reach(address: str) -> None:
 
 
 def _initialise(ray: Any, address: str, **options: Any) -> None:
-    """Call ray.init so that Ray says nothing: dlrun tells itself of a run that lost its process."""
+    """Call ray.init so that Ray prints nothing into the table: dlrun itself says which runs were lost."""
     import logging
 
     import ray._private.worker as ray_worker

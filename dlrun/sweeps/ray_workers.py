@@ -28,6 +28,7 @@ class _Worker:
 
     actor: Any
     ready: Any  # the reference to an answer that comes when the actor has begun
+    has_begun: bool = False
     folder: Path | None = None
     message: Any = None
 
@@ -132,7 +133,8 @@ class RayWorkers:
         return self._all[-1]
 
     def _has_begun(self, worker: _Worker) -> bool:
-        return bool(self._ray.wait([worker.ready], timeout=0)[0])
+        worker.has_begun = worker.has_begun or bool(self._ray.wait([worker.ready], timeout=0)[0])
+        return worker.has_begun
 
     def _make_room(self) -> None:
         """End the idle workers if another one waits for a place."""
@@ -143,7 +145,7 @@ class RayWorkers:
     def _loss(self, worker: _Worker, folder: Path, reason: str) -> Message:
         """The end of a run whose worker is lost: of one to go on with, or of one that was lost too often."""
         self._end(worker)
-        if folder in self._stopped:  # before it began
+        if folder in self._stopped:
             return Message("end", folder, exit_code=_STOPPED)
         epoch = self._begun.get(folder, 0)
         before, losses = self._lost.get(folder, (epoch, 0))

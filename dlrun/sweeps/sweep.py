@@ -206,11 +206,10 @@ class _Training:
             return
         conclude_run(progress, message, self.sweep)
         if progress.status == "interrupted" and not self.signals.received:
-            if (
-                message.folder not in self.stopped
-            ):  # it lost its process, or was reached by the STOP of another
+            if message.folder not in self.stopped:  # it was lost on a node, or the STOP was of an earlier run
                 for line in message.lines:
                     self.view.warn(line)
+                progress.lines = []
                 self.waiting.append(message.folder)
                 progress.status = "waiting"
                 return

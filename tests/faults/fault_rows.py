@@ -27,7 +27,6 @@ FAMILIES = {
 }
 WAITING = {
     "T42": "dlrun trains on one device so far: there are no ranks to kill",
-    "T43": "dlrun does not use Ray yet",
 }
 ROWS = {
     "T1": Row(
