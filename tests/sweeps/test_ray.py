@@ -148,6 +148,9 @@ def test_threads_of_a_run_do_not_depend_on_the_node(write: Write, runs_dir: Path
     threads = [config.threads for setting in planned.settings for config in setting.configs]
     assert (planned.jobs, threads) == (2, ["auto", 4])
     assert planned.make(runs_dir).cpus == 4, "in sweep.json"
+    small = settings_of_grid(path, ["epochs=1,2"], range(1), None, Parts())
+    planned = plan_sweep(small, 2, None, Parts(), Path(), cluster=cluster(8, 8))
+    assert planned.make(runs_dir).cpus == 1, "of eight that it might have"
 
 
 # --------------------------------------------------------------------------- what a node has to see
