@@ -100,6 +100,20 @@ class Sweep:
         return str(self.content.get("device", ""))
 
     @property
+    def cpus(self) -> int:
+        """The processors that each run asks Ray for; 0 of a sweep that was not begun with --ray."""
+        return self._whole("cpus")
+
+    @property
+    def runs_per_gpu(self) -> int:
+        """The number of runs that share a GPU, if it was begun with --ray and --jobs-per-gpu, else 0."""
+        return self._whole("runs_per_gpu")
+
+    def _whole(self, name: str) -> int:
+        found = self.content.get(name)
+        return found if type(found) is int and found > 0 else 0
+
+    @property
     def wanted(self) -> int:
         """The number of settings that a search draws in all; 0 for any other sweep."""
         count = self.content["search"].get("count") if self.is_search else 0
@@ -140,10 +154,11 @@ class Sweep:
     def plots(self) -> Path:
         return self.folder / "plots"
 
-    def resume_command(self, parts: Path | None) -> str:
-        """The command that resumes the sweep, with --parts if needed."""
+    def resume_command(self, parts: Path | None, ray: str | None = None) -> str:
+        """The command that resumes the sweep, with --parts, and --ray with its address, if needed."""
         words = ["dlrun", "sweep", "--resume", str(self.folder)]
-        return quoted([*words, *(["--parts", str(parts)] if parts else [])])
+        words += ["--parts", str(parts)] if parts else []
+        return quoted([*words, *(["--ray", ray] if ray else [])])
 
     @contextmanager
     def lock(self, *, is_shared: bool = False) -> Iterator[None]:

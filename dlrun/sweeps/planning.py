@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
 from dlrun.sweeps import timing
 from dlrun.sweeps.grid import Setting, with_share
+from dlrun.sweeps.ray_cluster import Cluster
 from dlrun.sweeps.search import BASE, SearchSpace
 from dlrun.sweeps.timing import takes_as_long
 from dlrun.system import machine
@@ -46,6 +47,7 @@ class SweepPlan:
     space: SearchSpace | None = None  # of a search: the space from which `times` settings are drawn
     times: int = 1
     is_usual: bool = False  # nobody chose the metric
+    of_ray: dict[str, int] = field(default_factory=dict)  # for sweep.json: the CPUs that a run asks for
 
     @property
     def without_validation(self) -> str:
@@ -70,7 +72,7 @@ class SweepPlan:
             return self._make_search(parent, self.space)
         config = self.plan.config
         with created_sweep(
-            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device
+            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, **self.of_ray
         ) as sweep:
             for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
                 if run:
@@ -107,11 +109,12 @@ class SweepPlan:
             "examples": len(self.loaded["train"]),
             "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
         }
+        more = {"search": search} | self.of_ray
         [setting] = self.settings
         text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
         config = plan.config
         with created_sweep(
-            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, search=search
+            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, **more
         ) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep
@@ -130,15 +133,17 @@ def plan_sweep(
     may_stack: bool = False,
     runs_dir: Path = Path("runs"),
     jobs_per_gpu: int | None = None,
+    cluster: Cluster | None = None,
 ) -> SweepPlan:
     """Check everything that can be checked before a folder exists, and share the cores among the runs.
 
     Without `jobs` as many runs train at once as there are cores, or `jobs_per_gpu`, else one, on each GPU;
     never more than there are runs, which for a search of `space` are those of `times` settings. A run takes
-    at most its share of the cores; if that is less than it would take alone, its config says so. With
-    `may_stack` the seeds of a setting train as one model if timing a few steps shows that the sweep ends
-    sooner. The default `metric` is the monitored column if the config names one, else the first metric on the
-    validation or training split: in the best epoch, or if some runs have none, in the last.
+    at most its share of the cores; if that is less than it would take alone, its config says so. The cores
+    and GPUs are those of a `cluster`, if there is one; a run then takes the same number of threads on any of
+    its nodes. With `may_stack` the seeds of a setting train as one model if timing a few steps shows that the
+    sweep ends sooner. The default `metric` is the monitored column if the config names one, else the first
+    metric on the validation or training split: in the best epoch, or if some runs have none, in the last.
 
     Raises ConfigError with the mistakes of all settings, UserError for a `metric` that is not measured.
     """
@@ -177,9 +182,14 @@ def plan_sweep(
                 mistakes |= dict.fromkeys(error.mistakes)
     if mistakes:
         raise ConfigError(source, list(mistakes))
-    at_once = jobs or runs_at_once(plans[0], jobs_per_gpu)
+    if cluster:
+        cluster = cluster.of(plans[0].config.device)
+        at_once = jobs or cluster.at_once(plans[0].config.device, jobs_per_gpu)
+    else:
+        at_once = jobs or runs_at_once(plans[0], jobs_per_gpu)
     jobs = min(at_once, times * sum(len(setting.configs) for setting in chosen))
-    share = max(1, machine.cores() // jobs)
+    share = cluster.share(jobs) if cluster else max(1, machine.cores() // jobs)
+    alone = [plan.threads(len(loaded["train"]), share + 1 if cluster else None) for plan in plans]
     located = [
         [
             replace(
@@ -195,14 +205,18 @@ def plan_sweep(
         for setting, plan in zip(chosen, plans, strict=True)
     ]
     fitted = [
-        Setting(setting.values, with_share(of_seeds, plan.threads(len(loaded["train"])), share))
-        for setting, of_seeds, plan in zip(chosen, located, plans, strict=True)
+        Setting(setting.values, with_share(of_seeds, threads, share))
+        for setting, of_seeds, threads in zip(chosen, located, alone, strict=True)
     ]
     if may_stack:
-        fitted = _stacked_where_faster(fitted, plans, loaded, jobs, times, data_dir)
+        fitted = _stacked_where_faster(fitted, plans, loaded, jobs, share, times, data_dir)
         jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
     first = make_plan(fitted[0].configs[0], parts, data_dir)
-    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times, is_usual)
+    of_ray = dict[str, int]()
+    if cluster:
+        of_ray["cpus"] = share if space else min(share, max(alone))
+        of_ray |= {"runs_per_gpu": jobs_per_gpu} if jobs_per_gpu else {}
+    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times, is_usual, of_ray)
 
 
 def runs_at_once(plan: Plan, per_gpu: int | None) -> int:
@@ -231,7 +245,13 @@ def jobs_of_shard(sweep: Sweep) -> int:
 
 
 def _stacked_where_faster(
-    chosen: list[Setting], plans: list[Plan], loaded: Loaded, jobs: int, times: int, data_dir: Path
+    chosen: list[Setting],
+    plans: list[Plan],
+    loaded: Loaded,
+    jobs: int,
+    share: int,
+    times: int,
+    data_dir: Path,
 ) -> list[Setting]:
     """The settings, with `stacked: true` for those whose stacking makes the whole sweep end sooner."""
     rounds_apart = -(-times * sum(len(setting.configs) for setting in chosen) // jobs)
@@ -247,9 +267,7 @@ def _stacked_where_faster(
             try_on(together, loaded)
         except ConfigError:  # stacked seeds would differ from seeds apart
             continue
-        [config] = with_share(
-            [config], together.threads(len(loaded["train"])), max(1, machine.cores() // jobs)
-        )
+        [config] = with_share([config], together.threads(len(loaded["train"])), share)
         if (alike := takes_as_long(config)) not in tried:
             alone, stacked = (
                 timing.seconds_of_epoch(make_plan(each, plan.parts, data_dir), loaded, LONGEST_STACKING_TRIAL)

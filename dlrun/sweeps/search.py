@@ -134,6 +134,8 @@ class Search:
         taken = {trial.number for trial in self.sweep.trials}
         if len(taken) >= self._count:
             return []
+        cpus = self.sweep.cpus
+        share = cpus or max(1, machine.cores() // self.sweep.jobs)
         for _ in range(_MOST_REFUSED):
             number, values = self.study.draw()
             while number in taken:  # the study was deleted and begins at 0 again
@@ -146,12 +148,13 @@ class Search:
                 config = with_runs_found(config, self.parts, self.sweep.folder.parent)
                 plan = make_plan(config, self.parts, self.data_dir)
                 of_seeds = of_each_seed(plan.config)
-                threads = make_plan(of_seeds[0], self.parts, self.data_dir).threads(self._examples)
+                of_one = make_plan(of_seeds[0], self.parts, self.data_dir)
+                threads = of_one.threads(self._examples, cpus + 1 if cpus else None)
             except ConfigError as error:  # values that contradict each other
                 refused = error
                 self.study.tell(number, [])
                 continue
-            of_seeds = with_share(of_seeds, threads, max(1, machine.cores() // self.sweep.jobs))
+            of_seeds = with_share(of_seeds, threads, share)
             trials = [self.sweep.add(values, each, number) for each in of_seeds]
             self.sweep.write()
             return trials

@@ -18,6 +18,8 @@ from dlrun.run_folders.records import Record, read_record, some, values_of
 from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.messages import Message
+from dlrun.sweeps.ray_cluster import Demand
+from dlrun.sweeps.ray_workers import RayWorkers
 from dlrun.sweeps.search import Search
 from dlrun.sweeps.shards import Shard
 from dlrun.sweeps.views import RunProgress, SweepView
@@ -106,20 +108,23 @@ def train_sweep(
     parts: Parts,
     data_dir: Path,
     shard: Shard | None = None,
+    demand: Demand | None = None,
 ) -> SweepOutcome:
     """Train the remaining runs of a sweep, `jobs` at a time, and those that its search draws.
 
     A failed run does not stop the others, and a run that another process trains is waited for. A signal
     stops the running ones with a checkpoint; a second signal ends them at once. Raises RunFailed if another
-    process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one.
-    Of a `shard` only its own runs are trained, while other processes may train other shards.
+    process holds the sweep's lock. The runs are dealt to the GPUs that there are, if they train on one; with
+    a `demand` Ray finds a place for each in the cluster that was joined. Of a `shard` only its own runs are
+    trained, while other processes may train other shards.
     """
-    log, cards = sweep.folder / "workers.log", dealt_cards(sweep.device)
+    cards = [] if demand else dealt_cards(sweep.device)
+    told = sweep.folder / "workers.log", sweep.metric, parts.folder, data_dir
     sockets = f"sockets-{shard.index}-{shard.of}.json" if shard else RECORD
     with (
         sweep.lock(is_shared=shard is not None),
         StopSignals() as signals,
-        Workers(jobs, log, sweep.metric, parts.folder, data_dir, cards) as workers,
+        RayWorkers(jobs, *told, demand) if demand else Workers(jobs, *told, cards) as workers,
         recorded_sockets(sweep.folder, sockets),
     ):
         if not shard:
@@ -142,7 +147,7 @@ class _Training:
         self,
         sweep: Sweep,
         trials: list[Trial],
-        workers: Workers,
+        workers: Workers | RayWorkers,
         search: Search | None,
         signals: StopSignals,
         view: SweepView,
@@ -214,7 +219,10 @@ class _Training:
             return
         conclude_run(progress, message, self.sweep)
         if progress.status == "interrupted" and not self.signals.received:
-            if message.folder not in self.stopped:  # STOP was meant for the previous run and came too late
+            if message.folder not in self.stopped:  # it was lost on a node, or the STOP was of an earlier run
+                for line in message.lines:
+                    self.view.warn(line)
+                progress.lines = []
                 self.waiting.append(message.folder)
                 progress.status = "waiting"
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -62,6 +63,17 @@ def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Co
         process.start()
     there.close()
     return process, here
+
+
+def remove_socket() -> None:
+    """Remove the socket of the fork server, which then starts no further process, and leaves no file behind.
+
+    Not even if it is killed.
+    """
+    if HAS_SERVER:
+        from multiprocessing.util import get_temp_dir
+
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)
 
 
 def leave_terminal() -> None:

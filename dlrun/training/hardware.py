@@ -222,17 +222,19 @@ class Hardware:
         return closure
 
 
-def choose_threads(threads: int | str, multiply_adds: int, numbers: int, batch: int) -> int:
+def choose_threads(
+    threads: int | str, multiply_adds: int, numbers: int, batch: int, cores: int | None = None
+) -> int:
     """The number of CPU threads: `threads` itself, or for "auto" by a fixed rule.
 
     The work of a step is, for each of `batch` examples, three times the `multiply_adds` of the forward pass
     plus WORK_PER_NUMBER for each of the `numbers` in the layers' outputs: activations and their gradients
     are written, read and passed through functions, which takes small layers longer than their products. There
-    is one thread for every WORK_PER_THREAD of that, and never more than the machine has cores. It is a rule,
-    not a measurement at run time, because the number of threads changes the last bits of results;
-    `python -m benchmarks threads` shows how far the rule is from the optimum.
+    is one thread for every WORK_PER_THREAD of that, and never more than `cores`, by default those of
+    the machine. It is a rule, not a measurement at run time, because the number of threads changes the last
+    bits of results; `python -m benchmarks threads` shows how far the rule is from the optimum.
     """
     if isinstance(threads, int):
         return threads
     work = (3 * multiply_adds + WORK_PER_NUMBER * numbers) * batch
-    return max(1, min(machine.cores(), work // WORK_PER_THREAD))
+    return max(1, min(cores or machine.cores(), work // WORK_PER_THREAD))

@@ -107,15 +107,15 @@ class Plan:
         config = replace(self.config, evaluation_batch_size=at_once)
         return replace(self, config=config, recipe=replace(self.recipe, evaluation_batch=at_once))
 
-    def threads(self, examples: int) -> int:
-        """The number of CPU threads for a training set of so many examples."""
+    def threads(self, examples: int, cores: int | None = None) -> int:
+        """The number of CPU threads for a training set of so many examples, on so many cores, else all."""
         config = self.config
         batch = examples if config.batch_size == "full" else config.batch_size
         batch = min(batch, config.micro_batch or batch)
         # Copies that train apart are counted as one, so that each has the bits that it has alone.
         batch *= len(config.seeds) if config.is_stacked else 1
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
-        return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch)
+        return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch, cores)
 
     def model(self, seeds: Sequence[int] | None = None) -> Copies:
         """The copies of all (or the given) seeds with their initial weights, on the device."""

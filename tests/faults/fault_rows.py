@@ -26,9 +26,7 @@ FAMILIES = {
     "Sweeps": range(50, 54),
     "Several processes": range(54, 56),
 }
-WAITING = {
-    "T43": "dlrun does not use Ray yet",
-}
+WAITING = {}
 ROWS = {
     "T1": Row(
         "killed at random moments, again and again",

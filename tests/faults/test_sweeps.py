@@ -351,3 +351,29 @@ def refused(sweep: Sweep, around: Path, dlrun: Dlrun, fault: Any) -> str:
     fault.count(folders=1)
     fault.never(outside=int(contents(around) != before))
     return str(done.err)
+
+
+# --------------------------------------------------------------------------- T43: Ray is not installed
+
+
+@pytest.mark.row("T43")
+@pytest.mark.parametrize("words", [("{config}", "epochs=1,2"), ("--resume", "last")])
+def test_without_ray_it_is_said_how_to_install_it_and_nothing_is_changed(
+    dlrun: Dlrun,
+    config: Path,
+    runs_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Any,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    if "--resume" in words:
+        listed(runs_dir, tmp_path)
+    before = contents(runs_dir) if runs_dir.exists() else None
+    done = dlrun("sweep", *(word.format(config=config) for word in words), "--ray", "local")
+    assert done.code == 2
+    assert "--ray needs Ray, which is not installed" in done.err
+    assert "fix: pip install 'dlrun[ray]'" in done.err
+    assert (contents(runs_dir) if runs_dir.exists() else None) == before
+    fault.count(tries=1)

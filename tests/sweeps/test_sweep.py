@@ -415,6 +415,17 @@ def test_a_run_that_a_late_signal_stopped_is_put_back(runs_dir: Path) -> None:
     assert workers.training == []  # after a signal nothing is begun
 
 
+def test_a_run_that_lost_its_process_on_a_node_is_put_back_and_that_is_said(runs_dir: Path) -> None:
+    sweep = of_two_settings(runs_dir)
+    training, workers = scripted(sweep)
+    lost, said = sweep.trials[0].run.folder, list[str]()
+    training.view = SimpleNamespace(warn=said.append)
+    workers.training.remove(lost)
+    training._hear(Message("end", lost, exit_code=143, lines=["it goes on"]))
+    assert (training.waiting[-1], said) == (lost, ["it goes on"])
+    assert training.of_folder[lost].lines == []  # of no error
+
+
 def test_a_search_that_is_stopped_between_two_settings_can_go_on(runs_dir: Path) -> None:
     from dlrun.sweeps.sweep import SweepOutcome
 

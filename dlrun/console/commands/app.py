@@ -68,6 +68,7 @@ def main() -> NoReturn:
 def _called(words: list[str], chosen: dict[str, Any]) -> int:
     """Call the command that the arguments name; return its exit code."""
     refuse_several_processes(os.environ, words)
+    words = with_ray_address(words)
     try:
         refuse_lone_tasks(os.environ, words)
     except UserError as error:
@@ -93,6 +94,21 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
 def _commands() -> Callable[..., Any]:
     """The command line, which Typer builds from the signatures of all commands."""
     return typer.main.get_command(app)
+
+
+def with_ray_address(words: list[str]) -> list[str]:
+    """The arguments with `auto` behind a --ray that has no address.
+
+    Click knows no option whose value may be missing: it would take CONFIG or KEY=VALUES for the address.
+    """
+    if "--ray" not in words:
+        return words
+    from dlrun.sweeps.ray_cluster import ADDRESS, AUTO
+
+    at = words.index("--ray")
+    following = words[at + 1 : at + 2]
+    has_address = any(ADDRESS.fullmatch(word) for word in following)
+    return words if has_address else [*words[: at + 1], AUTO, *words[at + 1 :]]
 
 
 def refuse_several_processes(environment: Mapping[str, str], words: list[str]) -> None:

@@ -37,6 +37,7 @@ OPTIONS = {
     "--resume": "dlrun resume RUN continues a run",
     "--cv": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--kfold": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
+    "--ray": "dlrun sweep CONFIG KEY=VALUES --ray trains many runs on a Ray cluster",
     "--tta": "dlrun eval RUN --tta flip, and predict, average over views of an image",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }

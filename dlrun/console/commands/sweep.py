@@ -66,6 +66,13 @@ def sweep(
         int | None,
         typer.Option(metavar="N", help="Train N runs at once on each GPU, which share it.", min=1),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Train on a Ray cluster: of that address, else the one that is found here, or `local`.",
+        ),
+    ] = None,
     random: Annotated[
         int | None, typer.Option(metavar="N", help="Draw N combinations at random.", min=1)
     ] = None,
@@ -153,24 +160,24 @@ def sweep(
     if part and resume is None:
         fix = "create it by --create, and train it by --resume SWEEP --shard I/N"
         raise UserError("--shard is for a sweep that is there", where="command line", fix=fix)
+    if ray is not None and (part or create):
+        what = (
+            "--ray and --shard cannot both be given"
+            if part
+            else "--create trains nothing, so it needs no Ray"
+        )
+        raise UserError(what, where="command line")
     if create and dry_run:
         raise UserError("--create and --dry-run cannot both be given", where="command line")
     if resume is not None:
         new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
         if new or or_resume or create:
-            allowed = "--shard, --jobs, --jobs-per-gpu, --metric, --parts, --data-dir and --runs-dir"
+            allowed = "--shard, --jobs, --jobs-per-gpu, --ray, --metric, --parts, --data-dir and --runs-dir"
             fix = f"with it only {allowed} are allowed"
             raise UserError("--resume continues a sweep with its original settings", fix=fix)
         found = find_sweep(resume, runs_dir)
-        if jobs_per_gpu:
-            from dlrun.sweeps.planning import runs_on_gpus
-
-            wanted = runs_on_gpus(found.device, jobs_per_gpu)
         if part:
             refuse_shard(found, found.resume_command(parts))
-            from dlrun.sweeps.planning import jobs_of_shard
-
-            wanted = wanted or jobs_of_shard(found)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -185,6 +192,20 @@ def sweep(
 
             space = search_space(path, words, chosen_seeds, own_parts, runs_dir)
             chosen = [space.setting]
+    cluster = None
+    if ray is not None:
+        from dlrun.sweeps.ray_cluster import connect
+
+        cluster = connect(ray)
+    if found and jobs_per_gpu:
+        from dlrun.sweeps.planning import runs_on_gpus
+
+        on_cluster = cluster and cluster.of(found.device).at_once(found.device, jobs_per_gpu)
+        wanted = on_cluster or runs_on_gpus(found.device, jobs_per_gpu)
+    elif found and part:
+        from dlrun.sweeps.planning import jobs_of_shard
+
+        wanted = wanted or jobs_of_shard(found)
     if found is None:
         prepared = planned_sweep(
             chosen,
@@ -198,6 +219,7 @@ def sweep(
             times=optuna or 1,
             may_stack=stack,
             jobs_per_gpu=jobs_per_gpu,
+            cluster=cluster,
         )
         answers = finished_in(runs_dir) if needed else []
         if or_resume and not dry_run:
@@ -214,7 +236,7 @@ def sweep(
             return
         found = found or prepared.make(runs_dir, answers)
         del prepared  # frees its data: each worker reads its own
-    command = found.resume_command(parts)
+    command = found.resume_command(parts, ray)
     if create:
         if json:
             say_json({"sweep": str(found.folder), "runs": len(found.trials)})
@@ -231,6 +253,8 @@ def sweep(
         quiet=quiet,
         json=json,
         shard=part,
+        jobs_per_gpu=jobs_per_gpu,
+        cluster=cluster,
     )
     raise SystemExit(code)
 

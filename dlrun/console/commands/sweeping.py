@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dlrun.run_folders.sweep_folder import Sweep
     from dlrun.sweeps.grid import Setting
     from dlrun.sweeps.planning import SweepPlan
+    from dlrun.sweeps.ray_cluster import Cluster
     from dlrun.sweeps.search import SearchSpace
     from dlrun.sweeps.shards import Shard
 
@@ -33,12 +34,14 @@ def planned_sweep(
     times: int = 1,
     may_stack: bool = False,
     jobs_per_gpu: int | None = None,
+    cluster: Cluster | None = None,
 ) -> SweepPlan:
     """The checked plan of a sweep before its folder exists, with its notes said unless `quiet`."""
     from dlrun.console.streams import say
     from dlrun.sweeps.workers import start_server
 
-    start_server()
+    if cluster is None:
+        start_server()
     from dlrun.sweeps.planning import plan_sweep
 
     prepared = plan_sweep(
@@ -53,6 +56,7 @@ def planned_sweep(
         may_stack=may_stack,
         runs_dir=runs_dir,
         jobs_per_gpu=jobs_per_gpu,
+        cluster=cluster,
     )
     warn_of_notes([] if quiet else [config for each in prepared.settings for config in each.configs])
     if (note := prepared.without_validation) and not quiet:
@@ -71,10 +75,13 @@ def train_all(
     quiet: bool = False,
     json: bool = False,
     shard: Shard | None = None,
+    jobs_per_gpu: int | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Train what is left of a sweep, print and keep its results; the exit code. `command` resumes it.
 
     Of a `shard` its own runs; the results are those of the whole sweep, once no other shard has runs left.
+    A `cluster` has all its nodes look for what they need, and then takes the runs in place of this machine.
     """
     from dlrun.console.streams import say, say_json, warn
     from dlrun.console.sweep_results import (
@@ -87,8 +94,10 @@ def train_all(
     from dlrun.sweeps.workers import start_server
     from dlrun.system.strict_json import finite
 
-    start_server()
+    if cluster is None:
+        start_server()
     from dlrun.sweeps.cross_validation import keep_out_of_fold
+    from dlrun.sweeps.ray_check import look_at_nodes
     from dlrun.sweeps.shards import left_to_others
     from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
     from dlrun.sweeps.views import HiddenSweep
@@ -96,8 +105,16 @@ def train_all(
     with _resumable(command):
         if quiet:
             say(str(sweep.folder))
+        demand, at_once = None, jobs or sweep.jobs
+        if cluster:
+            cluster = cluster.of(sweep.device)
+            for warning in look_at_nodes(cluster, sweep, parts, data_dir):
+                warn(warning)
+            demand = cluster.demand(sweep, at_once, jobs_per_gpu)
+            if not quiet and not json:
+                say(str(cluster))
         view = HiddenSweep() if quiet or json else SweepDisplay()
-        ended = train_sweep(sweep, jobs or sweep.jobs, view, parts, data_dir, shard)
+        ended = train_sweep(sweep, at_once, view, parts, data_dir, shard, demand)
         others = left_to_others(sweep, shard) if shard else 0
         ranked, together = None if others else rank_sweep(sweep, metric, parts, warn), None
         try:

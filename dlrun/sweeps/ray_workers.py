@@ -1,0 +1,165 @@
+"""The workers of a sweep on a Ray cluster, each an actor on a node that Ray chooses.
+
+They take runs and report as the worker processes of workers.py do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dlrun.sweeps.messages import Message
+from dlrun.sweeps.ray_cluster import Demand, load_ray, said
+from dlrun.sweeps.ray_node import SAME_EVERYWHERE, NodeWorker
+
+_STOPPED = 128 + signal.SIGTERM  # the exit code of a run that was told to stop
+MOST_LOSSES = 3  # of a run that completes no epoch between them
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor, its run, and the reference to the message that is waited for."""
+
+    actor: Any
+    ready: Any  # the reference to an answer that comes when the actor has begun
+    has_begun: bool = False
+    folder: Path | None = None
+    message: Any = None
+
+
+class RayWorkers:
+    """Up to `count` actors: `train` gives a run to an idle one, `messages` yields their reports.
+
+    A run whose process or node is lost ends like one that was told to stop, so that the sweep has it go on
+    elsewhere; after MOST_LOSSES without a completed epoch between them it has failed.
+    """
+
+    def __init__(
+        self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path, demand: Demand
+    ) -> None:
+        self._ray, self._count = load_ray(), count
+        environment = {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
+        self._arguments = (environment, demand.gpus > 0, log.absolute(), metric, parts, data_dir.absolute())
+        # Two calls at once: one waits for messages while the other one stops the run.
+        self._actor = self._ray.remote(
+            num_cpus=demand.cpus, num_gpus=demand.gpus, max_concurrency=2, max_restarts=0
+        )(NodeWorker)
+        self._all: list[_Worker] = []
+        self._stopped = set[Path]()
+        self._begun = dict[Path, int]()  # the epoch from which a run went on
+        self._lost = dict[Path, tuple[int, int]]()  # the epoch from which it did, and how often it was lost
+
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        closed = []
+        for worker in self._all:
+            if self._has_begun(worker):
+                closed.append(worker.actor.close.remote())
+            else:
+                self._ray.kill(worker.actor)
+        if closed:
+            self._ray.wait(closed, num_returns=len(closed))
+        for worker in list(self._all):
+            self._end(worker)
+
+    @property
+    def is_free(self) -> bool:
+        """True if a worker can take a run now."""
+        return len(self.training) < self._count
+
+    @property
+    def training(self) -> list[Path]:
+        """The runs that are being trained, or wait for Ray to find a place for them."""
+        return [worker.folder for worker in self._all if worker.folder is not None]
+
+    def train(self, folder: Path) -> None:
+        """Have a worker train the remaining epochs of the run in a folder; start one if none is idle."""
+        worker = next((each for each in self._all if each.folder is None), None) or self._begin()
+        worker.folder, worker.message = folder, worker.actor.train.remote(folder.absolute())
+        self._stopped.discard(folder)
+
+    def stop(self, folder: Path) -> None:
+        """Tell the worker of a run to save a checkpoint and stop."""
+        self._stopped.add(folder)
+        for worker in self._all:
+            if worker.folder == folder:
+                if self._has_begun(worker):
+                    worker.actor.stop.remote()
+                else:  # it may never begin
+                    self._ray.kill(worker.actor)
+
+    def messages(self, seconds: float) -> Iterator[Message]:
+        """Yield the messages that arrive within so many seconds."""
+        self._make_room()
+        waiting = {worker.message: worker for worker in self._all if worker.folder is not None}
+        if not waiting:
+            time.sleep(seconds)
+            return
+        self._ray.wait(list(waiting), timeout=seconds)
+        for answer in self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)[0]:
+            worker = waiting[answer]
+            folder = worker.folder
+            assert folder is not None
+            try:
+                message: Message | None = self._ray.get(answer)
+            except self._ray.exceptions.RayError as error:
+                is_away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+                yield self._loss(worker, folder, "its node does not answer" if is_away else said(error))
+                continue
+            if message and message.kind == "killed":
+                yield self._loss(worker, folder, f"it was killed (exit code {message.exit_code})")
+                continue
+            if message and message.kind == "end":
+                worker.folder = None
+            else:
+                worker.message = worker.actor.message.remote()
+            if message:
+                if message.kind == "begin":
+                    self._begun[folder] = message.epoch
+                lines = [line.replace(str(folder.absolute()), str(folder)) for line in message.lines]
+                yield replace(message, folder=folder, lines=lines)
+
+    def _begin(self) -> _Worker:
+        actor = self._actor.remote(*self._arguments)
+        self._all.append(_Worker(actor, actor.ready.remote()))
+        return self._all[-1]
+
+    def _has_begun(self, worker: _Worker) -> bool:
+        worker.has_begun = worker.has_begun or bool(self._ray.wait([worker.ready], timeout=0)[0])
+        return worker.has_begun
+
+    def _make_room(self) -> None:
+        """End the idle workers if another one waits for a place."""
+        if any(not self._has_begun(worker) for worker in self._all):
+            for worker in [each for each in self._all if each.folder is None]:
+                self._end(worker)
+
+    def _loss(self, worker: _Worker, folder: Path, reason: str) -> Message:
+        """The end of a run whose worker is lost: of one to go on with, or of one that was lost too often."""
+        self._end(worker)
+        if folder in self._stopped:
+            return Message("end", folder, exit_code=_STOPPED)
+        epoch = self._begun.get(folder, 0)
+        before, losses = self._lost.get(folder, (epoch, 0))
+        losses = losses + 1 if epoch == before else 1
+        self._lost[folder] = epoch, losses
+        if losses < MOST_LOSSES:
+            line = f"{folder.name} lost its process and goes on from its last checkpoint: {reason}"
+            return Message("end", folder, exit_code=_STOPPED, lines=[line])
+        what = f"error: it lost its process {losses} times without completing an epoch: {reason}"
+        fix = "  fix: if it was for want of memory, take fewer --jobs or a smaller model"
+        return Message("end", folder, exit_code=1, lines=[what, fix])
+
+    def _end(self, worker: _Worker) -> None:
+        """End an actor; its process saves a run that it trains, and exits."""
+        with suppress(self._ray.exceptions.RayError, ValueError):
+            self._ray.kill(worker.actor)
+        self._all.remove(worker)

@@ -1,0 +1,414 @@
+"""A sweep on a Ray cluster is the sweep that it is on one machine, whatever happens to its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import PROJECT
+from small_runs import own_parts, timeless
+from small_sweeps import CONFIG, listed, only_sweep
+from test_cards import SEEING
+
+from dlrun.config.registry import Parts
+from dlrun.console.commands.app import with_ray_address
+from dlrun.errors import RunFailed, UserError
+from dlrun.run_folders.sweep_folder import Sweep
+from dlrun.sweeps import ray_check, ray_cluster
+from dlrun.sweeps.grid import settings_of_grid
+from dlrun.sweeps.planning import plan_sweep
+from dlrun.sweeps.ray_cluster import Cluster, Node, connect
+from dlrun.sweeps.ray_node import Sight, look_around
+from dlrun.system.locks import is_in_use
+
+Dlrun = Callable[..., Any]
+Start = Callable[..., Any]
+Write = Callable[[str, str], Path]
+
+
+def cluster(*cores: int, gpus: tuple[int, ...] = ()) -> Cluster:
+    """Nodes with so many cores, the first of them with so many GPUs."""
+    each = [*gpus, *[0] * (len(cores) - len(gpus))]
+    nodes = [Node(str(i), f"n{i}", n, g) for i, (n, g) in enumerate(zip(cores, each, strict=True))]
+    return Cluster("local", tuple(nodes))
+
+
+# --------------------------------------------------------------------------- the option
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("sweep x lr=1,2 --ray", "sweep x lr=1,2 --ray auto"),
+        ("sweep --ray x lr=1,2", "sweep --ray auto x lr=1,2"),
+        ("sweep x --ray lr=log(1,2,3)", "sweep x --ray auto lr=log(1,2,3)"),
+        ("sweep x --ray --seeds 3", "sweep x --ray auto --seeds 3"),
+        ("sweep x --ray local lr=1", "sweep x --ray local lr=1"),
+        ("sweep x --ray auto lr=1", "sweep x --ray auto lr=1"),
+        ("sweep x --ray 10.0.0.1:6379 lr=1", "sweep x --ray 10.0.0.1:6379 lr=1"),
+        ("sweep x --ray=head:6379 lr=1", "sweep x --ray=head:6379 lr=1"),
+        ("sweep x lr=1", "sweep x lr=1"),
+    ],
+)
+def test_what_follows_the_option_is_its_address_only_if_it_looks_like_one(words: str, meant: str) -> None:
+    assert with_ray_address(words.split()) == meant.split()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nowhere", "'nowhere' is no address of a Ray cluster"),
+        ("10.0.0.1", "'10.0.0.1' is no address of a Ray cluster"),
+        ("", "'' is no address of a Ray cluster"),
+        ("ray://10.0.0.1:10001", "dlrun is no Ray client"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_ray_is_asked(address: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        connect(address)
+
+
+def test_the_address_is_that_of_the_environment_or_the_one_joined_here_that_still_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import socket
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_cluster, "_JOINED", tmp_path / "ray_current_cluster")
+    assert ray_cluster._known() == "local"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        (tmp_path / "ray_current_cluster").write_text(f"{address}\n")
+        assert ray_cluster._known() == address
+    assert ray_cluster._known() == "local", "that cluster has ended"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert ray_cluster._known() == "head:6379"
+
+
+# --------------------------------------------------------------------------- cores and GPUs
+
+
+def test_cores_of_several_nodes_are_shared_so_that_each_run_fits_on_any_of_them() -> None:
+    assert cluster(2).share(1) == 2
+    assert cluster(2).share(2) == cluster(2).share(5) == 1
+    assert cluster(64, 64).share(4) == 32
+    assert cluster(64, 64).share(5) == 21
+    assert cluster(64, 4).share(2) == 4, "more would leave the small node out"
+    assert cluster(8, 3).share(3) == 3
+    assert cluster(8, 3).share(4) == 2
+
+
+def test_runs_are_dealt_to_the_nodes_with_gpus_if_there_are_any() -> None:
+    mixed = cluster(8, 8, 16, gpus=(2, 1))
+    assert [mixed.of(device).at_once(device, None) for device in ("auto", "cuda", "cpu")] == [3, 3, 32]
+    assert mixed.of("auto").at_once("auto", 2) == 6
+    assert str(mixed.of("cuda")) == "Ray: 2 nodes, 16 CPUs, 3 GPUs"
+    assert str(cluster(1)) == "Ray: 1 node, 1 CPU"
+    with pytest.raises(UserError, match="Ray chooses the GPU of each run, and device is cuda:1"):
+        mixed.of("cuda:1")
+    with pytest.raises(UserError, match="no node of this Ray cluster has a GPU"):
+        cluster(8).of("cuda")
+    with pytest.raises(UserError, match="the runs train on no GPU: device is cpu"):
+        mixed.of("cpu").at_once("cpu", 2)
+
+
+def test_each_run_asks_for_what_it_did_before(runs_dir: Path, tmp_path: Path) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    assert cluster(8).demand(sweep, 2, None) == ray_cluster.Demand(4, 0)
+    sweep.content.update({"cpus": 3, "runs_per_gpu": 2, "device": "auto"})
+    assert cluster(8, gpus=(1,)).demand(sweep, 2, None) == ray_cluster.Demand(3, 1 / 2)
+    assert cluster(8, gpus=(1,)).demand(sweep, 2, 4) == ray_cluster.Demand(3, 1 / 4)
+    assert cluster(2).demand(sweep, 2, None) == ray_cluster.Demand(2, 0), "no node has three"
+    sweep.content.update({"cpus": "many", "runs_per_gpu": -1})
+    assert (sweep.cpus, sweep.runs_per_gpu) == (0, 0)
+
+
+def test_threads_of_a_run_do_not_depend_on_the_node(write: Write, runs_dir: Path) -> None:
+    """With `auto` each node would choose by its own cores."""
+    path = write("small.yaml", CONFIG)
+    wide = "architecture.hidden=[8],[2000,2000]"  # one thread, and several
+    planned = plan_sweep(
+        settings_of_grid(path, [wide], range(1), None, Parts()),
+        4,
+        None,
+        Parts(),
+        Path(),
+        cluster=cluster(8, 8, 4),
+    )
+    threads = [config.threads for setting in planned.settings for config in setting.configs]
+    assert (planned.jobs, threads) == (2, ["auto", 4])
+    assert planned.make(runs_dir).cpus == 4, "in sweep.json"
+    small = settings_of_grid(path, ["epochs=1,2"], range(1), None, Parts())
+    planned = plan_sweep(small, 2, None, Parts(), Path(), cluster=cluster(8, 8))
+    assert planned.make(runs_dir).cpus == 1, "of eight that it might have"
+
+
+# --------------------------------------------------------------------------- what a node has to see
+
+
+def test_a_node_looks_for_the_folder_its_lock_the_parts_and_the_data(runs_dir: Path, tmp_path: Path) -> None:
+    sweep = listed(runs_dir, tmp_path)
+    token, parts = sweep.folder / "token", own_parts(tmp_path, {"loss/mine.py": "def mine(o, t): ..."})
+    seen = look_around(token, parts.folder, [tmp_path])
+    assert (seen.has_token, seen.is_locked, seen.missing, seen.code) == (False, False, [], parts.code)
+    token.touch()
+    with sweep.lock():
+        seen = look_around(token, tmp_path / "gone", [tmp_path / "gone"])
+    assert (seen.has_token, seen.is_locked, seen.missing) == (True, True, [tmp_path / "gone"])
+    assert seen.dlrun_code == Parts().code
+
+
+HERE = Sight(True, True, [], "0.1.0", "a", "a", {"torch": "2.13.0", "Python": "3.11.7"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"has_token": False}, "node n0 does not see the folder of the sweep"),
+        ({"missing": [Path("/my_parts")]}, "node n0 does not have /my_parts"),
+        ({"code": "b"}, "node n0 has other code in the folder of parts"),
+        ({"code": "b", "dlrun_code": "b", "dlrun": "0.2.0"}, r"other code of dlrun \(0.2.0, here 0.1.0\)"),
+    ],
+)
+def test_a_node_that_would_train_something_else_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(RunFailed, match=said):
+        ray_check._refuse(cluster(1).nodes[0], replace(HERE, **change), HERE, Path("/runs"))
+    ray_check._refuse(cluster(1).nodes[0], HERE, HERE, Path("/runs"))
+
+
+def test_a_node_that_may_differ_in_the_last_bits_or_sees_no_locks_is_warned_of() -> None:
+    node = cluster(1).nodes[0]
+    assert list(ray_check._warnings(node, HERE, HERE)) == []
+    there = replace(HERE, is_locked=False, versions={"torch": "2.12.0", "Python": "3.11.7"})
+    differs, unlocked = ray_check._warnings(node, there, HERE)
+    assert differs.startswith("node n0 has torch 2.12.0, here 2.13.0:")
+    assert unlocked.startswith("node n0 sees no locks")
+
+
+# --------------------------------------------------------------------------- on a real cluster
+
+needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster of two nodes on this machine, one of which offers two GPUs that there are not."""
+    if not find_spec("ray"):
+        pytest.skip("Ray is not installed")
+    os.environ.update(ray_cluster._OF_LOCAL)
+    from ray.cluster_utils import Cluster as Simulated
+
+    size = {"num_cpus": 1, "object_store_memory": 10**8}
+    simulated = Simulated(initialize_head=True, head_node_args=size | {"include_dashboard": False})
+    simulated.add_node(num_gpus=2, **size)
+    simulated.wait_for_nodes()
+    yield simulated
+    simulated.shutdown()
+
+
+@pytest.fixture
+def address(nodes: Any) -> Iterator[str]:
+    """Its address; the test leaves the cluster at its end."""
+    import ray
+
+    yield nodes.address
+    ray.shutdown()
+
+
+@pytest.fixture
+def config(write: Write) -> Path:
+    return write("small.yaml", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The figures of the runs of a sweep as LONG says, by worker processes that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "small.yaml").write_text(CONFIG)
+    words = ("sweep", "small.yaml", *LONG, "--jobs", "2", "--quiet")
+    subprocess.run([sys.executable, "-m", "dlrun", *words], cwd=folder, env=os.environ | PATH, check=True)
+    return figures(only_sweep(folder / "runs"))
+
+
+PATH = {"PYTHONPATH": str(PROJECT)}
+WORDS = ("optimizer.lr=1e-3,1e-2", "device=cpu")
+LONG = (*WORDS, "epochs=1500")
+
+
+def figures(sweep: Sweep) -> dict[str, Any]:
+    """The figures of each run, without `seconds`."""
+    return {trial.run.name: timeless(trial.run.rows()) for trial in sweep.trials}
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until something is true that a process does."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, "this does not happen"
+        time.sleep(0.01)
+
+
+def begun(process: Any, runs_dir: Path) -> Sweep:
+    """The sweep of a process, once two of its runs train."""
+
+    def training() -> list[Any]:
+        with suppress(ValueError):
+            return [trial for trial in only_sweep(runs_dir).trials if trial.run.has_rows()]
+        return []
+
+    until(lambda: len(training()) >= 2 or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+    return only_sweep(runs_dir)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+@pytest.mark.slow
+@needs_ray
+def test_its_runs_are_bit_for_bit_those_of_worker_processes(
+    dlrun: Dlrun, config: Path, address: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    done = dlrun("sweep", config, *WORDS, "--ray", address)
+    assert (done.code, done.err) == (0, "")
+    assert "Ray: 2 nodes, 2 CPUs, 2 GPUs" in done.out
+    assert "4/4 runs are done" in done.out
+    here = dlrun("sweep", config, *WORDS, "--jobs", 2, "--runs-dir", tmp_path / "here")
+    assert here.code == 0
+    there, alike = only_sweep(runs_dir), only_sweep(tmp_path / "here")
+    assert figures(there) == figures(alike)
+    assert (there.folder / "results.csv").read_text() == (alike.folder / "results.csv").read_text()
+    for mine, other in zip(there.trials, alike.trials, strict=True):
+        assert mine.run.config.read_text() == other.run.config.read_text()
+    assert not list(there.folder.glob("*.tmp"))
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.parametrize("killed", ["process", "actor"])
+def test_a_killed_process_loses_nothing(
+    dlrun_process: Start,
+    config: Path,
+    address: str,
+    runs_dir: Path,
+    whole: dict[str, Any],
+    killed: str,
+) -> None:
+    process = dlrun_process("sweep", config, *LONG, "--plain", "--ray", address)
+    sweep = begun(process, runs_dir)
+    pid = sweep.trials[0].run.summary()["pid"]
+    os.kill(pid if killed == "process" else parent(parent(pid)), signal.SIGKILL)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (0, "")
+    assert f"{sweep.trials[0].run.name} lost its process and goes on from its last checkpoint" in out
+    assert figures(sweep) == whole
+    assert len(sweep.trials[0].run.summary()["resumed"]) == 1
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_node_that_is_lost_gives_its_run_to_another(
+    dlrun_process: Start,
+    config: Path,
+    nodes: Any,
+    address: str,
+    runs_dir: Path,
+    whole: dict[str, Any],
+) -> None:
+    third = nodes.add_node(num_cpus=1, object_store_memory=10**8)
+    nodes.wait_for_nodes()
+    process = dlrun_process("sweep", config, *LONG, "--jobs", 3, "--plain", "--ray", address)
+    sweep = begun(process, runs_dir)
+    until(lambda: sum(trial.run.has_rows() for trial in sweep.trials) >= 3)
+    nodes.remove_node(third, allow_graceful=False)
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, out
+    assert "lost its process and goes on from its last checkpoint" in out
+    assert figures(sweep) == whole
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_ends_the_command_has_its_runs_saved_and_resumed(
+    dlrun: Dlrun,
+    dlrun_process: Start,
+    config: Path,
+    address: str,
+    runs_dir: Path,
+    whole: dict[str, Any],
+    number: int,
+) -> None:
+    process = dlrun_process("sweep", config, *LONG, "--plain", "--ray", address)
+    sweep = begun(process, runs_dir)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    until(lambda: not any(is_in_use(trial.run.folder) for trial in sweep.trials))
+    if number == signal.SIGTERM:
+        assert process.returncode == 143
+        assert f"resume: dlrun sweep --resume {sweep.folder} --ray {address}" in out
+    begun_runs = [trial.run for trial in sweep.trials if trial.run.has_rows()]
+    assert {run.summary()["status"] for run in begun_runs} <= {"interrupted", "finished"}
+    assert dlrun("sweep", "--resume", sweep.folder, "--ray", address).code == 0
+    assert figures(sweep) == whole
+
+
+DEADLY = '''
+"""A loss that no process of a sweep survives."""
+import multiprocessing
+import os
+import torch
+
+
+def deadly(outputs, targets):
+    """Cross entropy."""
+    if multiprocessing.parent_process():
+        os.kill(os.getpid(), 9)
+    return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+'''
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_run_that_loses_its_process_again_and_again_has_failed(
+    dlrun: Dlrun, config: Path, address: str, tmp_path: Path
+) -> None:
+    parts = own_parts(tmp_path, {"loss/deadly.py": DEADLY}).folder
+    words = ("epochs=1,2", "device=cpu", "loss=deadly", "--seeds", 1)
+    done = dlrun("sweep", config, *words, "--parts", parts, "--ray", address)
+    assert done.code == 1
+    assert done.out.count("small-001 lost its process and goes on") == 2
+    assert "it lost its process 3 times without completing an epoch: it was killed (exit code -9)" in done.err
+
+
+@pytest.mark.slow
+@needs_ray
+def test_each_run_sees_the_gpu_that_ray_has_chosen(
+    dlrun: Dlrun,
+    config: Path,
+    address: str,
+    runs_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = own_parts(tmp_path, {"dataset/seeing.py": SEEING}).folder
+    words = ("dataset=seeing", "dataset.points=40,41,42,43", "epochs=1", "--seeds", 1)
+    words = (*words, "--parts", parts, "--data-dir", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "none")  # of the command itself, which plans
+    done = dlrun("sweep", config, *words, "--jobs-per-gpu", 1, "--ray", address)
+    assert done.code == 0, done.err
+    assert "4 to train, 2 at a time" in done.out
+    seen = (tmp_path / "seen").read_text().split()
+    assert {*seen} - {"none"} and {*seen} <= {"none", "0", "1"}
+    assert only_sweep(runs_dir).runs_per_gpu == 1
