@@ -14,7 +14,7 @@ import typer
 import yaml
 from pages import blocks, page
 
-from dlrun.console.commands.app import app
+from dlrun.console.commands.app import app, with_ray_address
 
 PAGE = page("docs/clusters.md")
 
@@ -47,7 +47,8 @@ def pods() -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("words", [*commands()], ids=" ".join)
 def test_each_command_has_options_that_there_are(words: list[str]) -> None:
-    command_line().commands[words[0]].make_context(words[0], words[1:])  # raises for an option that it lacks
+    given = with_ray_address(words)
+    command_line().commands[given[0]].make_context(given[0], given[1:])  # raises for an option that it lacks
 
 
 def test_the_containers_of_the_jobs_start_dlrun_with_options_that_there_are() -> None:
