@@ -84,7 +84,9 @@ def joined(config: Config) -> Iterator[World]:
 
 
 def stop_with_launcher() -> None:
-    """Have this process save and stop, as at SIGTERM, when the one that started it has ended."""
+    """Have this process save and stop, as at SIGTERM, when dlrun or torchrun, which started it, has ended."""
+    if _PROCESS not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return  # started by hand, it may outlive its shell
     launcher = int(os.environ.get(_PROCESS) or os.getppid())
 
     def watch() -> None:
