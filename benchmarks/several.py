@@ -95,7 +95,7 @@ def table(measured: dict[str, Any]) -> list[str]:
         [
             said,
             f"{every[0][model]['numbers']:,}",
-            *(span(middle(model, way)) for way in ("alone", "flattened", "ddp", "all_reduce")),
+            *(span(middle(model, way)) for way in ("alone", "gradients", "ddp", "all_reduce")),
         ]
         for model, said in MODELS.items()
     ]

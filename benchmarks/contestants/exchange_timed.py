@@ -1,4 +1,4 @@
-"""A step of a model in several processes, by one all-reduce of all gradients as dlrun does it, and by DDP.
+"""A step of a model in several processes: gradients exchanged as dlrun does it, and by DDP.
 
 Started by torchrun. Both train copies of the same model on the same examples, step by step in turn; beside
 them the bare all-reduce of as many numbers is timed. The first process reports seconds per step.
@@ -55,7 +55,7 @@ def step(model: nn.Module) -> None:
     cross_entropy(model(inputs), targets).backward()
 
 
-def flattened() -> None:
+def gradients_exchanged() -> None:
     step(ours)
     world.add_up(list(ours.parameters()))
 
@@ -72,7 +72,7 @@ def bare() -> None:
     dist.all_reduce(flat)
 
 
-ways = {"flattened": flattened, "ddp": by_ddp, "alone": alone, "all_reduce": bare}
+ways = {"gradients": gradients_exchanged, "ddp": by_ddp, "alone": alone, "all_reduce": bare}
 seconds: dict[str, list[float]] = {name: [] for name in ways}
 for number in range(words.steps + 5):
     for name, way in ways.items():

@@ -24,6 +24,12 @@ def started_together(environment: Mapping[str, str]) -> int:
     return int(size) if size.isdecimal() and int(size) > 1 and rank.isdecimal() else 0
 
 
+def started_here(environment: Mapping[str, str]) -> int:
+    """The number of those processes that are on this machine; 1 for a process that is alone."""
+    here = environment.get("LOCAL_WORLD_SIZE", "")
+    return int(here) if started_together(environment) and here.isdecimal() and int(here) else 1
+
+
 def identity() -> dict[str, Any]:
     """The pid and the host of this process."""
     return {"pid": os.getpid(), "host": host()}

@@ -86,7 +86,7 @@ def train_run(
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
-        tell_start(world, plan, writer.loaded, writer.hardware, state)
+        tell_start(world, plan, writer.loaded, state)
         world.is_save_due = writer.is_step_due
         started = time.monotonic() - state.seconds
         steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))

@@ -16,6 +16,7 @@ from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError
 from dlrun.system.signals import StopSignals
 from dlrun.training.devices import versions
+from dlrun.training.early_stopping import is_complete
 from dlrun.training.hardware import Hardware
 from dlrun.training.loop import Batch, fit
 from dlrun.training.opening import bring_teacher
@@ -34,11 +35,11 @@ class Start:
     preprocessing: Preparation
     fingerprint: str
     class_weights: list[float] | None
-    threads: int
+    is_complete: bool  # nothing is left to train, though the run has not been concluded
     state: dict[str, Any]
 
 
-def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, state: State) -> None:
+def tell_start(world: World, plan: Plan, loaded: Loaded, state: State) -> None:
     """Tell the other processes what to train. Raises RunFailed if one of them cannot."""
     if world.presence is None:
         return
@@ -52,7 +53,7 @@ def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, sta
             loaded.preprocessing,
             loaded.fingerprint,
             weights.values if weights else None,
-            hardware.threads,
+            is_complete(plan, state),
             told,
         )
     )
@@ -94,7 +95,8 @@ def follow(world: World, parts: Parts, data_dir: Path) -> None:
         if own != theirs.get(what):
             said = "its code of dlrun or of parts is another" if what == "code" else f"its {what} is {own}"
             raise UserError(f"{said} than that of the first process", fix="have the same everywhere")
-    plan, hardware, state, loaded = _prepared(world, world.told(None), parts, data_dir)
+    start: Start = world.told(None)
+    plan, hardware, state, loaded = _prepared(world, start, parts, data_dir)
     world.presence.meet("training")
     saved_epoch: int | None = state.epoch
     steps = plan.recipe.sampling.steps(len(loaded["train"]))
@@ -112,7 +114,7 @@ def follow(world: World, parts: Parts, data_dir: Path) -> None:
 
     with suppress(Stopped), StopSignals() as signals:
         world.is_asked = lambda: signals.received is not None
-        is_end = False
+        is_end = start.is_complete
         while not is_end:
             state.leave_out_stopped(plan.optimizers)
             for _ in fit(state, loaded, plan.recipe, hardware, each_batch):
@@ -138,7 +140,7 @@ def _prepared(
     if loaded.fingerprint != start.fingerprint:
         raise UserError("its data are not those of the first process", where=str(data_dir))
     bring_teacher(plan, loaded.preprocessing)
-    hardware = replace(plan.hardware(loaded), world=world, threads=start.threads)
+    hardware = replace(plan.hardware(loaded), world=world)
     hardware.use()
     state = plan.state(hardware)
     state.load_state_dict(start.state)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dlrun.config.durations import seconds_of
-from dlrun.config.keys import Config
+from dlrun.config.keys import DATA_PATH, Config, flat_config
 from dlrun.data.loaded import Loaded
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
@@ -31,7 +33,9 @@ from dlrun.training.shared_norms import has_norms
 from dlrun.training.traps import draws_by_pieces
 from dlrun.training.world import World
 
+_OF_MACHINE = (DATA_PATH, "device", "threads", "processes", "process_timeout")  # may be others on each
 _PROCESS = "DLRUN_LAUNCHER_PROCESS"  # the id of the launcher of this process
+_LEFT = "left"  # the note that the first process has saved what it had to
 _RUN = "run"  # the note of the folder of the run, and of the command that resumes it
 
 
@@ -61,9 +65,15 @@ def joined(config: Config) -> Iterator[World]:
     backend = "nccl" if 0 < here <= len(cards) else "gloo"
     stop_with_launcher()
     timeout = timedelta(seconds=seconds_of(config.process_timeout))
-    store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
-    presence = Presence(store, rank, size, config.process_timeout)
+    try:
+        store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        several = started_together(os.environ)
+        what = f"not all of the {several} processes met within {config.process_timeout}"
+        fix = "look whether each was started, with the same address of the first"
+        raise RunFailed(f"{what}: {str(error).splitlines()[0][:200]}", fix=fix) from error
+    presence = Presence(store, rank, size, config.process_timeout, _digest(config))
     presence.show()
     try:
         yield World(rank, size, presence)
@@ -80,6 +90,8 @@ def joined(config: Config) -> Iterator[World]:
     finally:
         presence.end()
         presence.leave()
+        if not rank:
+            note_for_launcher(_LEFT)
         dist.destroy_process_group()
 
 
@@ -114,9 +126,10 @@ def refuse_processes(plan: Plan, processes: int) -> None:
             raise UserError(
                 f"{what}, which may have different numbers of pieces", fix="set micro_batch: null"
             )
-        if plan.config.average.name == "swa":
+        if plan.recipe.averaging.updates_bn:
+            name = plan.config.average.name
             raise UserError(
-                f"{what}, but those of swa are computed by one", fix=f"{one}, or take average: ema"
+                f"{what}, and {name} computes them anew for its weights", fix=f"{one}, or take average: ema"
             )
         if plan.config.is_stacked or plan.config.compile:
             key = "stacked" if plan.config.is_stacked else "compile"
@@ -138,22 +151,25 @@ def said_world(world: World, batch: int) -> str:
 
     least, more = divmod(batch, world.size)
     parts = " + ".join(
-        f"{count} × {size}" for count, size in ((more, least + 1), (world.size - more, least)) if count
+        f"{count} × {size:,}" for count, size in ((more, least + 1), (world.size - more, least)) if count
     )
     machines = -(-world.size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     several = f", {machines} machines" if machines > 1 else ""
     return f"batch {batch:,} = {parts}, {dist.get_backend()}{several}"
 
 
-def launch(words: Sequence[str], processes: int) -> int:
+def launch(words: Sequence[str], processes: int, environment: Mapping[str, str]) -> int:
     """Run a dlrun command in so many processes of this machine; return the exit code of the first.
 
-    It alone is heard. Raises RunFailed with the words of another one that failed before it.
+    They have some further variables in their `environment`. The first alone is heard. Raises RunFailed with
+    the words of another one that failed before it.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as one process ignores it
     logging.disable(logging.ERROR)  # what it says of its processes, they say themselves
     threads = str(max(1, machine.cores() // processes))
     os.environ.setdefault("OMP_NUM_THREADS", threads)  # else the launcher sets 1, and says so
@@ -171,11 +187,18 @@ def launch(words: Sequence[str], processes: int) -> int:
             start_method="spawn",
             logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, processes), Std.ALL)),
         )
-        os.environ |= {LAUNCHER: logs, _PROCESS: str(os.getpid())}
+        if hasattr(config, "shutdown_timeout"):  # since PyTorch 2.13; before, a save had to end in 30 seconds
+            config.shutdown_timeout = 24 * 3600
+        os.environ |= {LAUNCHER: logs, _PROCESS: str(os.getpid()), **environment}
         try:
             elastic_launch(config, sys.executable)("-m", "dlrun", *words)
-        except SignalException as signal:
-            return 128 + int(signal.sigval)
+        except SignalException as received:
+            code, about = 128 + int(received.sigval), _noted_run(Path(logs))
+            if not about or Path(logs, _LEFT).exists():
+                return code
+            stopped = RunFailed("the processes were ended before the run was saved")
+            stopped.resume, stopped.exit_code = about["resume"], code
+            raise stopped from None
         except ChildFailedError as failed:
             written = {rank: _words(Path(logs), rank) for rank in range(1, processes)}
             about, first = _noted_run(Path(logs)), failed.failures.get(0)
@@ -190,6 +213,12 @@ def launch(words: Sequence[str], processes: int) -> int:
             error.resume = about.get("resume", "")
             raise error from None
     return 0
+
+
+def _digest(config: Config) -> str:
+    """A digest of all that the configs of processes must have in common."""
+    alike = {key: value for key, value in flat_config(config.plain()).items() if key not in _OF_MACHINE}
+    return hashlib.sha256(json.dumps(alike, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def tell_launcher(run: Run, resume: str) -> None:

@@ -31,7 +31,7 @@ class Piece:
 
         With weights it is that of the sum of w · loss, because Σ w of the batch is not known yet.
         """
-        if self.share == 1.0:
+        if self is WHOLE:
             return shares_in_mean(losses, factor, axis)
         if losses.dim() == axis + 1:
             return shares_in_mean(losses, factor * self.share, axis)
@@ -67,7 +67,7 @@ class MicroBatches:
         n = first_of(inputs).shape[1]
         part = self._world.part(n)
         sizes = piece_sizes(part.stop - part.start, self._size) or [0]
-        if sizes == [n]:
+        if self._world.is_alone and sizes == [n]:
             yield inputs, targets, WHOLE
             return
         weights = list[Tensor]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -19,6 +20,8 @@ from dlrun.data.examples import EVALUATION_BATCH, NO_VALID, Data, Examples
 from dlrun.data.loaded import Loaded
 from dlrun.data.preparation import Preparation
 from dlrun.errors import UserError, in_words, note_part, own_place
+from dlrun.system import machine
+from dlrun.system.processes import started_here, started_together
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training import fast_paths
 from dlrun.training.averaging import AVERAGE, AveragedWeights
@@ -114,6 +117,8 @@ class Plan:
         batch = min(batch, config.micro_batch or batch)
         # Copies that train apart are counted as one, so that each has the bits that it has alone.
         batch *= len(config.seeds) if config.is_stacked else 1
+        batch = -(-batch // max(1, started_together(os.environ)))  # each of several processes has its part
+        cores = cores or max(1, machine.cores() // started_here(os.environ))
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
         return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch, cores)
 

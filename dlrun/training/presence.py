@@ -13,12 +13,13 @@ from pathlib import Path
 from torch.distributed.distributed_c10d import Store
 
 from dlrun.config.durations import seconds_of
-from dlrun.errors import RunFailed
+from dlrun.errors import RunFailed, UserError
 from dlrun.system.processes import host
 
 LAUNCHER = "DLRUN_LAUNCHER"  # the folder in which the first process leaves notes for its launcher
 SAID = "said"  # the note that it has said why the run ends
 HANGS = 70  # the exit code of a process that hung, while the others ended
+_LATE = "late"  # the note of one that has waited for another in vain
 _BEAT = 1.0  # seconds between two looks at the others
 _MOMENT = 3.0  # seconds in which those that are left say that they are
 
@@ -27,7 +28,7 @@ _MOMENT = 3.0  # seconds in which those that are left say that they are
 class Presence:
     """The notes of this process and of the others in the store that PyTorch's processes share.
 
-    `phase` is what this one does, in words that follow "in", such as "epoch 3". One that does not answer the
+    `phase` is what all do, in words that follow "in", such as "epoch 3". One that does not answer the
     others for the `timeout`, such as 10m, is lost. The store stands on the first machine. If that is out of
     reach, a call of it never returns, so it is called in threads of its own.
     """
@@ -36,6 +37,7 @@ class Presence:
     rank: int
     size: int
     timeout: str
+    config: str = ""  # a digest of it
     phase: str = field(default="the preparation", init=False)
     is_heard: bool = field(default=False, init=False)  # it says on its terminal why the run ends
     _heard: float = field(default_factory=time.monotonic, init=False, repr=False)  # from the store, last
@@ -51,19 +53,19 @@ class Presence:
         return [rank for rank in range(self.size) if rank != self.rank]
 
     def show(self) -> None:
-        """Give signs of life and say what this process does, until `end`.
+        """Give signs of life until `end`.
 
-        If the others have ended without it, because it hangs, it is ended too.
+        If the others ended because this process did not answer them in time, it hangs, and is ended too.
         """
 
         def beat() -> None:
             self._note("host", host())
+            self._note("config", self.config)
             count = 0
             while not self._ends.wait(_BEAT):
                 self._note("pulse", str(count := count + 1))
-                self._note("phase", self.phase)
-                is_left = any(self._is_there("left", rank) for rank in self.others)
-                if is_left and not self._ends.wait(2 * _MOMENT):
+                has_waited = any(self._read("left", rank) == _LATE for rank in self.others)
+                if has_waited and not self._ends.wait(2 * _MOMENT):
                     os._exit(HANGS)
 
         self._begin(beat)
@@ -86,7 +88,7 @@ class Presence:
         False if one of them is done before, because nothing is left to train. Raises RunFailed if one has
         failed, or gives no sign of life for the timeout.
         """
-        found, done = list[RunFailed](), list[int]()
+        found, done, met = list[UserError](), list[int](), list[bool]()
 
         def wait() -> None:
             self._note(place, "")
@@ -105,6 +107,10 @@ class Presence:
                         done.append(rank)
                         return
                 time.sleep(0.02)
+            if self.rank and self._read("config", 0) != self.config:
+                fix = "start all of them with the same words"
+                found.append(UserError("its config is another than that of the first process", fix=fix))
+            met.append(True)
 
         self._heard = time.monotonic()
         waiting = self._begin(wait)
@@ -114,6 +120,8 @@ class Presence:
                 raise self._out_of_reach()
         for error in found:
             raise error
+        if not met and not done:
+            raise self._out_of_reach()
         return not done
 
     def lost(self, error: RuntimeError) -> RunFailed:
@@ -121,38 +129,44 @@ class Presence:
         self.end()
         if not self.rank:
             note_for_launcher(SAID)
-        what = f"did not answer for {self.timeout}" if "imed out" in str(error) else "has ended"
+        is_late = "imed out" in str(error)
+        what = f"did not answer for {self.timeout}" if is_late else "has ended"
         found = list[RunFailed]()
-        self._begin(lambda: found.append(self._lost(self._missing(), what))).join(2 * _MOMENT)
+        self._begin(lambda: found.append(self._lost(self._missing(is_late), what))).join(2 * _MOMENT)
         return found[0] if found else self._out_of_reach()
 
-    def _missing(self) -> list[int]:
-        """The ranks that have not said within a moment that they are left."""
-        self._note("left", "")
+    def _missing(self, is_late: bool) -> list[int]:
+        """The ranks that are lost: they have not said within a moment that they are left.
+
+        Unless they were waited for in vain, those that are alive are busy, and will find the others gone.
+        """
+        self._note("left", _LATE if is_late else "")
+        pulses = {rank: self._read("pulse", rank) for rank in self.others}
         until = time.monotonic() + _MOMENT
         while missing := [rank for rank in self.others if not self._is_there("left", rank)]:
             if time.monotonic() > until or any(self._is_there("error", rank) for rank in missing):
                 break
             time.sleep(0.02)
-        said_so = any(self._is_there("error", rank) for rank in missing)
-        self.is_heard |= not said_so and {*range(self.rank)} <= {*missing}
-        return missing
+        said_so = [rank for rank in missing if self._is_there("error", rank)]
+        still = [rank for rank in missing if is_late or self._read("pulse", rank) == pulses[rank]]
+        self.is_heard |= not said_so and {*range(self.rank)} <= {*still}
+        return said_so or still or missing
 
     def _lost(self, ranks: list[int], what: str) -> RunFailed:
         if not ranks:  # all are there, and yet they did not hear each other
-            return self._failed("the processes of the run lost each other", self.phase)
+            return self._failed("the processes of the run lost each other")
         rank = ranks[0]
         where = f" on {own}" if (own := self._read("host", rank)) not in ("", host()) else ""
         if error := self._read("error", rank):
             return RunFailed(f"process {rank} of {self.size}{where}: {error}")
-        return self._failed(f"process {rank} of {self.size}{where} {what}", self._read("phase", rank))
+        return self._failed(f"process {rank} of {self.size}{where} {what}")
 
     def _out_of_reach(self) -> RunFailed:
-        return self._failed(f"the machine of the first process did not answer for {self.timeout}", "")
+        return self._failed(f"the machine of the first process did not answer for {self.timeout}")
 
-    def _failed(self, what: str, phase: str) -> RunFailed:
+    def _failed(self, what: str) -> RunFailed:
         fix = "look at that process, such as for a want of memory; all that was saved stays"
-        return RunFailed(f"{what}, in {phase or self.phase}", fix=fix)
+        return RunFailed(f"{what}, in {self.phase}", fix=fix)
 
     def _begin(self, work: Callable[[], object]) -> threading.Thread:
         """A thread that calls the store; without it the work ends."""

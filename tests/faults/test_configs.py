@@ -457,7 +457,7 @@ def test_a_command_refuses_whatever_is_no_config_soon(fault: Fault, tmp_path: Pa
 def test_what_cannot_be_meant_is_refused_and_named(fault: Fault, base: Path, key: str, value: str) -> None:
     [found] = mistakes(base, [f"{key}={value}"])
     assert found.startswith(f"on the command line: {key}")
-    assert len(found) < 600
+    assert len(found) < 650
     fault.count(values=1)
 
 
@@ -767,7 +767,7 @@ def test_whatever_can_be_configured_reads_back_as_the_same(
         fault.count(configs=1)
         fault.never(wrong=[] if config == again == of_checkpoint else [seed])
         written += "writer" in text
-    assert written > times / 20
+    assert written > times / 50
 
 
 @pytest.mark.row("T31")

@@ -52,7 +52,7 @@ def faulty(inputs, generator):
     global steps
     steps += 1
     time.sleep(0.004)
-    if os.environ.get("FAULT_AT") == f"{os.environ.get('RANK')} {steps}":
+    if os.environ.get("FAULT_AT") in (f"{os.environ.get('RANK')} {steps}", f"each {steps}"):
         exec(os.environ["FAULT"])
     return inputs
 '''
@@ -123,7 +123,7 @@ def place(run: Run) -> tuple[int, int]:
 
 
 def saves(folder: Path) -> list[int]:
-    """What changes when a run in a folder is saved."""
+    """The times of the last saves of all runs in a folder."""
     times = []
     for run in runs_in(folder):
         for path in (run.last, run.step):
@@ -172,6 +172,25 @@ def test_one_error_names_the_process_that_is_lost_and_the_run_goes_on(
         done = dlrun("resume", run.folder, "processes=1", "--parts", folder / "parts")
         fault.never(refused=done.code)
         assert run.summary()["status"] == "finished"
+
+
+# The others wait for the first one, which computes, when the third is killed.
+BUSY = "rank = os.environ['RANK']; rank == '2' and os.kill(os.getpid(), 9); rank == '0' and time.sleep(9)"
+
+
+@pytest.mark.row("T42")
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_process_that_is_busy_is_not_taken_for_the_one_that_is_lost(fault: Any, folder: Path) -> None:
+    words = ("train", folder / "c.yaml", "--name", "busy", "--processes", 3)
+    code, err = Together(folder, *words, FAULT=BUSY, FAULT_AT="each 25").ended()
+    fault.said(err)
+    assert code == 1
+    assert "error: process 2 of 3 has ended, in epoch " in err
+    run = Run(folder / "runs" / "busy-001")
+    assert run.summary()["status"] == "failed"
+    assert "process 2 of 3 has ended" in (run.folder / "log.txt").read_text()
+    fault.count(ended=1)
 
 
 @pytest.fixture

@@ -369,7 +369,7 @@ def scripted(sweep: Sweep, search: Any = None, count: int = 1) -> tuple[Any, Scr
     from dlrun.system.signals import StopSignals
 
     workers = Scripted(count)
-    training = _Training(sweep, workers, search, StopSignals(), HiddenSweep())  # type: ignore[arg-type]
+    training = _Training(sweep, sweep.trials, workers, search, StopSignals(), HiddenSweep())  # type: ignore[arg-type]
     training._feed()
     return training, workers
 

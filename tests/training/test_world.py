@@ -86,6 +86,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "batch_size": 58,
     },
     "a last batch of one": {"batch_size": 59, "epoch_examples": 60},
+    "class weights, a last batch of one": {
+        "loss": {"name": "cross_entropy", "class_weight": [1.0, 3.0, 2.0]},
+        "batch_size": 59,
+        "epoch_examples": 60,
+    },
     "branches": {"architecture": "routed", "batch_size": 3},
     "whole metrics": {"metrics": ["accuracy", "auroc"], "evaluation_batch_size": 7},
 }

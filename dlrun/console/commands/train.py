@@ -37,6 +37,8 @@ from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
 from dlrun.errors import UserError, in_words, shortened
 
+_END = "DLRUN_MAX_TIME_ENDS"  # the time of time.time() at which the --max-time of several processes is over
+
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
     from dlrun.config.registry import Parts
@@ -180,7 +182,8 @@ def train(
             try_on(plan, loaded, progress)
             refuse_draws(plan, loaded, processes_of(checked))
         if world is None:
-            raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
+            del loaded, plan  # the processes have their own
+            raise SystemExit(launch(sys.argv[1:], processes_of(checked), _ends_at(stop_at)))
         run, create = latest, create_only_run if or_resume else create_run
         if run is None or not is_begun:
             run = create(runs_dir, checked.name, dump_config(plan.config))
@@ -215,7 +218,14 @@ def _end_of(max_time: str | None) -> float | None:
     if not is_duration(max_time):
         fix = "write 90m, 1h30m, 3:50:00 (hours, minutes, seconds) or 1-12:00:00 (a day and 12 hours)"
         raise UserError(f"{shortened(max_time)!r} is not a duration", where="--max-time", fix=fix)
-    return time.monotonic() + seconds_of(max_time)
+    begun_earlier = os.environ.get(_END)  # by the launcher of this process
+    left = float(begun_earlier) - time.time() if begun_earlier else seconds_of(max_time)
+    return time.monotonic() + left
+
+
+def _ends_at(stop_at: float | None) -> dict[str, str]:
+    """The variable by which other processes know the end of --max-time, a time of time.monotonic()."""
+    return {} if stop_at is None else {_END: str(time.time() + stop_at - time.monotonic())}
 
 
 def _say_parts(world: World, plan: Plan, *, quiet: bool) -> None:
@@ -341,7 +351,7 @@ def resume(
         plan = make_plan(checked, own_parts, data_dir)
         refuse_processes(plan, processes_of(checked))
         if world is None:
-            raise SystemExit(launch(sys.argv[1:], processes_of(checked)))
+            raise SystemExit(launch(sys.argv[1:], processes_of(checked), _ends_at(stop_at)))
         tell_launcher(found, resume_command(plan, found))
         view, progress = _view(quiet, found), progress_unless(quiet)
         _say_parts(world, plan, quiet=quiet)
