@@ -129,7 +129,7 @@ class Presence:
         self.end()
         if not self.rank:
             note_for_launcher(SAID)
-        is_late = "imed out" in str(error)
+        is_late = any(words in str(error).lower() for words in ("timed out", "timeout"))
         what = f"did not answer for {self.timeout}" if is_late else "has ended"
         found = list[RunFailed]()
         self._begin(lambda: found.append(self._lost(self._missing(is_late), what))).join(2 * _MOMENT)
