@@ -36,6 +36,9 @@ class ThreeNet(lightning.LightningModule):  # type: ignore[misc]
         self.correct += (outputs.detach().argmax(1) == targets).sum()
         return loss
 
+    def on_validation_start(self) -> None:
+        epochs.trained()
+
     def validation_step(self, batch: Any, index: int) -> None:
         inputs, targets = batch
         self.test_correct += (self.network(inputs).argmax(1) == targets).sum()
