@@ -43,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Demand:
-    """What each run of a sweep asks Ray for."""
+    """The resources that each run of a sweep asks Ray for."""
 
     cpus: int
     gpus: float  # a share of one, or 0
@@ -100,7 +100,7 @@ class Cluster:
         )
 
     def demand(self, sweep: Sweep, jobs: int, per_gpu: int | None) -> Demand:
-        """What each run of a sweep asks for: what it did before, unless no node can give so much."""
+        """The resources for each run of a sweep: as before, unless no node has so many."""
         cpus = min(sweep.cpus or self.share(jobs), max(node.cores for node in self.nodes))
         per_gpu = per_gpu or sweep.runs_per_gpu or 1
         return Demand(cpus, 1 / per_gpu if self.trains_on_gpus(sweep.device) else 0)

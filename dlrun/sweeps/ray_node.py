@@ -1,4 +1,4 @@
-"""What happens on a node of a Ray cluster: a look around, and the process that trains runs there."""
+"""The side of a node of a Ray cluster: a look around, and the process that trains runs there."""
 
 from __future__ import annotations
 

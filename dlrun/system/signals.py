@@ -20,7 +20,7 @@ def _there(*names: str) -> tuple[signal.Signals, ...]:
 STOPPING = _there("SIGINT", "SIGTERM", "SIGBREAK", "SIGUSR1", "SIGUSR2")
 _GOING_AWAY = _there("SIGHUP")  # sent when the terminal closes; unknown to Windows
 OF_A_TERMINAL = (*STOPPING, *_GOING_AWAY)
-# What PyTorch's launcher is to pass on to its processes; by default SIGUSR1 and SIGUSR2 would end it alone.
+# PyTorch's launcher passes these on to its processes; by default SIGUSR1 and SIGUSR2 would end it alone.
 PASSED_ON = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2"
 KILLED = tuple(-int(number) for number in _there("SIGKILL"))  # exit codes of a process that was killed
 

@@ -1,4 +1,4 @@
-"""What Slurm's srun says of the tasks of a step, beside what torchrun says of its processes."""
+"""The tasks of a step by Slurm's srun, compared with the processes of torchrun."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ plots: []
 """
 # It is called at every step of every process, which saves as often as it can.
 FAULTY = '''
-"""What the environment says happens to a process at a step."""
+"""The fault that the environment names, at a step of a process."""
 import os
 import time
 
