@@ -60,6 +60,7 @@ def script_of_run(job: Job, words: Sequence[str], folder: Path) -> str:
     before = (
         'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "port=$((20000 + SLURM_JOB_ID % 20000))",
+        f"export TORCH_ELASTIC_SHUTDOWN_TIMEOUT={SECONDS_LEFT}  # for saving, instead of 30 seconds",
         "",
     )
     torchrun = f"srun{cpus} {_quoted(sys.executable, '-m', 'torch.distributed.run')}"
