@@ -93,7 +93,7 @@ def test_gpus_of_one_node_are_processes_and_nodes_meet_by_torchrun(dlrun: Dlrun,
     assert launcher == (
         f"--cpus-per-task=6 {sys.executable} -m torch.distributed.run --nproc-per-node 4 "
         '--nnodes "$SLURM_JOB_NUM_NODES" --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d '
-        '--rdzv-endpoint "$head:$port" --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2'
+        '--rdzv-endpoint "$head:$port" --signals-to-handle SIGTERM,SIGINT,SIGUSR1,SIGUSR2'
     )
 
 
