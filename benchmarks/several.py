@@ -45,6 +45,8 @@ GOALS = [
         "≥",
         1.6,
         partial(speed_ups, name=config),
+        note="each process looks up and scales a whole batch, of which it computes a half, and waits for the "
+        "other at every step",
     )
     for config in ("mnist_cnn", "char_lm")
 ]
