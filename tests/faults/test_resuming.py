@@ -483,11 +483,12 @@ def test_of_eight_processes_that_resume_one_run_one_trains(fault: Any, tmp_path:
     unbroken = trained(planned(**THREE), tmp_path)
     for number in range(fault.times(1, 10)):
         # The time that a lock is waited for, 10 s, is really waited for in the last round alone.
-        hooks = {"patience": 3.0} if number < 9 else {}
+        hooks = {"patience": fault.times(1, 3)} if number < 9 else {}
         run, gate = started(planned(**THREE), tmp_path), tmp_path / f"gate-{number}"
         gate.mkdir()
         words = ["resume", str(run.folder)]
-        eight = [Started(words, tmp_path / f"said-{number}-{i}", gate=str(gate), **hooks) for i in range(8)]
+        said = [tmp_path / f"said-{number}-{i}" for i in range(fault.times(4, 8))]
+        eight = [Started(words, at, gate=str(gate), **hooks) for at in said]
         until(lambda eight=eight: sum(one.process.exitcode is None for one in eight) == 1)
         [writer] = [one for one in eight if one.process.exitcode is None]
         host = identity()["host"]

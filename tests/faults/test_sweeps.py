@@ -244,6 +244,7 @@ def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(
 
 
 @pytest.mark.row("T52")
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_waited_for(config: Path, runs_dir: Path, fault: Any) -> None:
     sweep, process = begun(config, runs_dir, epochs=LONG)
     first = sweep.trials[0].run
