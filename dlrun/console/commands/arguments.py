@@ -13,6 +13,7 @@ from dlrun.console.commands.completion import (
     complete_override,
     complete_run,
 )
+from dlrun.errors import UserError, listed, meant, nearest, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,6 @@ def known_kind(text: str) -> str | None:
 def kind_named(text: str) -> str:
     """The kind of part, in the singular or the plural. Raises UserError if there is none."""
     from dlrun.config.registry import FOLDERS
-    from dlrun.errors import UserError, nearest
 
     if kind := known_kind(text):
         return kind
@@ -64,7 +64,6 @@ def parts_named(parts: Parts, name: str) -> list[Part]:
     from dlrun.config.keys import KEYS
     from dlrun.config.reference import kind_reference
     from dlrun.config.registry import FOLDERS
-    from dlrun.errors import UserError, listed, meant, shortened
 
     kind, dot, of_kind = name.partition(".")
     if dot:
@@ -233,6 +232,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object."
 MOST_NAMED = 5  # parts in a warning
 
 
+def seconds_named(duration: str, option: str) -> float:
+    """The seconds of a duration that an option was given. Raises UserError if it is none."""
+    from dlrun.config.durations import is_duration, seconds_of
+
+    if not is_duration(duration):
+        fix = "write 90m, 1h30m, 3:50:00 (hours, minutes, seconds) or 1-12:00:00 (a day and 12 hours)"
+        raise UserError(f"{shortened(duration)!r} is not a duration", where=option, fix=fix)
+    return seconds_of(duration)
+
+
 def with_options(overrides: list[str] | None, **options: str | None) -> list[str]:
     """KEY=VALUE arguments, followed by those that options such as --device stand for."""
     import json
@@ -249,8 +258,6 @@ def with_options(overrides: list[str] | None, **options: str | None) -> list[str
 
 def with_seeds(words: list[str], seed: int | None, seeds: int | None) -> list[str]:
     """KEY=VALUE arguments, followed by the seeds that --seed and --seeds stand for."""
-    from dlrun.errors import UserError
-
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds cannot both be given", where="command line")
     words = words + [f"seeds=[{seed}]"] * (seed is not None)

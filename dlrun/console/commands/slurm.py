@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dlrun.console.commands.arguments import DataDir, PartsDir, RunsDir, parts_of
+from dlrun.console.commands.arguments import DataDir, PartsDir, RunsDir, parts_of, seconds_named
 from dlrun.console.commands.completion import complete_config
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.errors import UserError, shortened
@@ -176,13 +176,9 @@ def _clock(time: str | None) -> str:
     """A duration as sbatch writes it, D-HH:MM:SS; "" without one. Raises UserError if it is too short."""
     if time is None:
         return ""
-    from dlrun.config.durations import is_duration, seconds_of
     from dlrun.console.batch_script import SECONDS_LEFT
 
-    if not is_duration(time):
-        fix = "write 4:00:00 (hours, minutes, seconds), 1-12:00:00 (a day and 12 hours) or 4h"
-        raise UserError(f"{shortened(time)!r} is not a duration", where="--time", fix=fix)
-    seconds = int(seconds_of(time))
+    seconds = int(seconds_named(time, "--time"))
     if seconds <= SECONDS_LEFT:
         what = f"{time} is no longer than the {SECONDS_LEFT} seconds that are left for saving"
         raise UserError(what, where="--time")

@@ -28,6 +28,7 @@ from dlrun.console.commands.arguments import (
     RunsDir,
     parts_of,
     progress_unless,
+    seconds_named,
     warn_of_notes,
     with_options,
     with_seeds,
@@ -35,7 +36,7 @@ from dlrun.console.commands.arguments import (
 from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
-from dlrun.errors import UserError, in_words, shortened
+from dlrun.errors import UserError, in_words
 
 _END = "DLRUN_MAX_TIME_ENDS"  # the time of time.time() at which the --max-time of several processes is over
 
@@ -213,14 +214,9 @@ def _end_of(max_time: str | None) -> float | None:
     """
     if max_time is None:
         return None
-    from dlrun.config.durations import is_duration, seconds_of
-
-    if not is_duration(max_time):
-        fix = "write 90m, 1h30m, 3:50:00 (hours, minutes, seconds) or 1-12:00:00 (a day and 12 hours)"
-        raise UserError(f"{shortened(max_time)!r} is not a duration", where="--max-time", fix=fix)
+    seconds = seconds_named(max_time, "--max-time")
     begun_earlier = os.environ.get(_END)  # by the launcher of this process
-    left = float(begun_earlier) - time.time() if begun_earlier else seconds_of(max_time)
-    return time.monotonic() + left
+    return time.monotonic() + (float(begun_earlier) - time.time() if begun_earlier else seconds)
 
 
 def _ends_at(stop_at: float | None) -> dict[str, str]:
