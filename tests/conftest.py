@@ -35,6 +35,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Tests whose counts are added up, such as the faults, run in one process."""
     if "faults" in config.option.markexpr:
         config.option.numprocesses, config.option.dist = 0, "no"
+    # Hundreds of processes that the tests start would each compile the whole of dlrun anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,6 +99,28 @@ def few_dots() -> Iterator[int]:
     plot_files.DOTS_PER_INCH = 50
     yield usual
     plot_files.DOTS_PER_INCH = usual
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pictures_of_sweeps() -> Iterator[Callable[..., None]]:
+    """Sweeps draw nothing in this process, which would take a third of the time of a small one.
+
+    Gives the function that draws them for users.
+    """
+    from dlrun.sweeps import sweep
+
+    usual = sweep.draw_ranking
+    sweep.draw_ranking = lambda *_: None
+    yield usual
+    sweep.draw_ranking = usual
+
+
+@pytest.fixture
+def pictures_of_sweeps(no_pictures_of_sweeps: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sweeps draw the pictures that users get."""
+    from dlrun.sweeps import sweep
+
+    monkeypatch.setattr(sweep, "draw_ranking", no_pictures_of_sweeps)
 
 
 @pytest.fixture

@@ -273,7 +273,7 @@ class Parts:
 
     def _paths(self, kind: str) -> dict[str, Path]:
         """The files of all parts of a kind; a user's part replaces one of dlrun, which may be newer."""
-        return _files(_BUILT_IN / kind) | (_files(self.folder / kind) if self.folder else {})
+        return _built_in_files(kind) | (_files(self.folder / kind) if self.folder else {})
 
     def _package(self) -> str:
         """Register the user's folder as a package, so that its parts can import modules beside them."""
@@ -339,6 +339,12 @@ def singular(kind: str) -> str:
 def _built_in_part(kind: str, path: Path) -> Part:
     """One of dlrun's own parts, whose file is read once in a process."""
     return read_part(kind, path)
+
+
+@cache
+def _built_in_files(kind: str) -> dict[str, Path]:
+    """The files of dlrun's own parts of a kind, by name, listed once in a process."""
+    return _files(_BUILT_IN / kind)
 
 
 def _is_constant(value: ast.expr | None) -> bool:

@@ -310,5 +310,10 @@ def keep_ranking(sweep: Sweep, ranked: Comparison, warn: Callable[[str], None]) 
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
     )
+    draw_ranking(ranked, sweep, warn)
+
+
+def draw_ranking(ranked: Comparison, sweep: Sweep, warn: Callable[[str], None]) -> None:
+    """Draw a sweep's figure over the swept values, and the training curves of its settings."""
     draw_settings(ranked, sweep.name, sweep.plots / "settings.png", warn)
     draw_curves(ranked, sweep.plots / "curves.png", warn)

@@ -28,7 +28,7 @@ loss: mse
 optimizer: {name: adam, lr: 1e-2}
 epochs: 2
 batch_size: 8
-plots: [curves]
+plots: []
 """
 OWN = """\
 import torch
@@ -78,7 +78,7 @@ def test_data_are_found_in_each_of_three_places_and_the_run_finds_them_from_ever
     for words in (
         ("eval", "own-001", "--checkpoint", "last"),
         ("resume", "own-001"),
-        ("plot", "own-001"),
+        ("plot", "own-001", "curves"),
         ("reproduce", "own-001"),
     ):
         done = dlrun(*words)

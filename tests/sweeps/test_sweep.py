@@ -459,6 +459,7 @@ def test_a_run_that_took_the_number_of_one_that_is_needed_does_not_stand_for_it(
     assert "lr: 0.001" in sweep.trials[0].run.config.read_text()
 
 
+@pytest.mark.usefixtures("pictures_of_sweeps")
 def test_values_of_anybody_are_drawn_or_left_out(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:
     dlrun("sweep", config, "optimizer.lr=1e-3,1e-2", "epochs=1", "--seeds", 1, "--jobs", 1)
     sweep = only_sweep(runs_dir)
