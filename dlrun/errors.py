@@ -47,6 +47,7 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, where, fix
         self.excerpt = excerpt  # the line of a file at `where`, and a line that marks its column
         self.resume = ""  # the command that resumes the run, if there is one
+        self.is_heard = False  # whichever of several processes that have met raises it
 
     @property
     def inline(self) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+LAUNCHER = "DLRUN_LAUNCHER"  # the folder in which the first process leaves notes for its launcher
+
 
 def host() -> str:
     """Return the name of this machine."""
@@ -28,6 +30,14 @@ def started_here(environment: Mapping[str, str]) -> int:
     """The number of those processes that are on this machine; 1 for a process that is alone."""
     here = environment.get("LOCAL_WORLD_SIZE", "")
     return int(here) if started_together(environment) and here.isdecimal() and int(here) else 1
+
+
+def speaks_here(environment: Mapping[str, str]) -> bool:
+    """True for the process that speaks for those of this machine: the first one that torchrun has started.
+
+    Each process that dlrun itself has started speaks, to its launcher.
+    """
+    return LAUNCHER in environment or environment.get("LOCAL_RANK", environment.get("RANK", "0")) == "0"
 
 
 def identity() -> dict[str, Any]:

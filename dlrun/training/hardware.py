@@ -140,6 +140,11 @@ class Hardware:
         for own in self.world.pieces(examples, size):
             yield from self.pieces.each(own, size, compute, self.warn)
 
+    def share_piece_size(self) -> None:
+        """Take the size of pieces to which one of several processes came down, in all of them."""
+        if not self.world.is_alone:
+            self.pieces.take(self.world.gathered(self.pieces.most), self.warn)
+
     def scaler(self, copies: int) -> LossScales | None:
         """Loss scaling for float16, whose small gradients would become 0 without it; else None."""
         return LossScales(copies) if self.precision == "float16" else None

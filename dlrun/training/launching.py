@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from dlrun.config.durations import seconds_of
 from dlrun.config.keys import DATA_PATH, Config, flat_config
@@ -23,12 +24,12 @@ from dlrun.data.loaded import Loaded
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system import machine
-from dlrun.system.processes import started_together
+from dlrun.system.processes import LAUNCHER, started_together
 from dlrun.system.signals import KILLED, PASSED_ON, request_stop
 from dlrun.training.devices import dealt_cards
 from dlrun.training.layers import skeleton
 from dlrun.training.plan import Plan
-from dlrun.training.presence import HANGS, LAUNCHER, SAID, Presence, note_for_launcher
+from dlrun.training.presence import HANGS, SAID, Presence, note_for_launcher
 from dlrun.training.shared_norms import has_norms
 from dlrun.training.traps import draws_by_pieces
 from dlrun.training.world import World
@@ -80,6 +81,7 @@ def joined(config: Config) -> Iterator[World]:
     except UserError as error:
         presence.leave_word(error.inline)
         if presence.is_heard:
+            error.is_heard = True
             raise
         raise SystemExit(error.exit_code) from error
     except Exception as error:
@@ -145,17 +147,21 @@ def refuse_draws(plan: Plan, loaded: Loaded, processes: int) -> None:
         raise UserError(f"{what}, as each of several processes needs them", fix=fix)
 
 
-def said_world(world: World, batch: int) -> str:
+def said_world(world: World, batch: int | Literal["full"]) -> str:
     """The parts of a batch that the processes take, such as `batch 256 = 4 × 64, gloo, 2 machines`."""
     import torch.distributed as dist
 
-    least, more = divmod(batch, world.size)
-    parts = " + ".join(
-        f"{count} × {size:,}" for count, size in ((more, least + 1), (world.size - more, least)) if count
-    )
+    if batch == "full":
+        shared = f"full batch in {world.size} parts"
+    else:
+        least, more = divmod(batch, world.size)
+        parts = " + ".join(
+            f"{count} × {size:,}" for count, size in ((more, least + 1), (world.size - more, least)) if count
+        )
+        shared = f"batch {batch:,} = {parts}"
     machines = -(-world.size // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     several = f", {machines} machines" if machines > 1 else ""
-    return f"batch {batch:,} = {parts}, {dist.get_backend()}{several}"
+    return f"{shared}, {dist.get_backend()}{several}"
 
 
 def launch(words: Sequence[str], processes: int, environment: Mapping[str, str]) -> int:

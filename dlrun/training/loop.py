@@ -101,6 +101,7 @@ def evaluate(model: Copies, split: Split, recipe: Recipe, hardware: Hardware) ->
     meter = meter_on(hardware, recipe, model, len(split), recipe.evaluation_batch)
     for _ in metered(meter, split, hardware):
         pass
+    hardware.share_piece_size()
     return meter.means()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,6 +38,13 @@ class Pieces:
                 warn(f"{said}: from here on evaluation_batch_size is {end - start}")
             yield found
             start = end
+
+    def take(self, found: Sequence[int | None], warn: Callable[[str], None]) -> None:
+        """Take the smallest of the pieces that several processes came down to; a line says if it is news."""
+        least = min((most for most in found if most is not None), default=None)
+        if least != self.most:
+            warn(f"memory of another process does not suffice: from here on evaluation_batch_size is {least}")
+        self.most = least
 
     def _fitting(self, start: int, wanted: int, compute: Callable[[slice], Found]) -> tuple[int, Found]:
         """The end of the largest piece that fits, of the `wanted` examples or halves of them; its result."""

@@ -14,9 +14,8 @@ from torch.distributed.distributed_c10d import Store
 
 from dlrun.config.durations import seconds_of
 from dlrun.errors import RunFailed, UserError
-from dlrun.system.processes import host
+from dlrun.system.processes import LAUNCHER, host, speaks_here
 
-LAUNCHER = "DLRUN_LAUNCHER"  # the folder in which the first process leaves notes for its launcher
 SAID = "said"  # the note that it has said why the run ends
 HANGS = 70  # the exit code of a process that hung, while the others ended
 _LATE = "late"  # the note of one that has waited for another in vain
@@ -44,8 +43,7 @@ class Presence:
     _ends: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        is_first = os.environ.get("LOCAL_RANK", str(self.rank)) == "0"
-        self.is_heard = is_first or LAUNCHER in os.environ
+        self.is_heard = speaks_here({"RANK": str(self.rank), **os.environ})
 
     @property
     def others(self) -> list[int]:

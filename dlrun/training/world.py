@@ -17,7 +17,7 @@ from torch import Tensor
 from dlrun.errors import Diverged
 from dlrun.training.presence import Presence
 
-_LARGE = 65_536  # numbers of a gradient that is exchanged by itself, where it lies; others are gathered
+_LARGE = 1_000_000  # numbers of a gradient that is exchanged by itself, where it lies; others are gathered
 
 
 def _never() -> bool:

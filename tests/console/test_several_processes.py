@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,36 @@ def test_two_processes_train_one_run_and_it_goes_on_with_one(
     assert "processes was 2, now 1: the bits may differ" in resumed.out + resumed.err
     rows, others = timeless(run.rows()), timeless(Run(runs_dir / "alone-001").rows())
     assert rows["train_loss"] == pytest.approx(others["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("optimiser.lr=1",), "optimiser: there is no such key"),
+        (("--quick",), "--quick tries a run in one process, and 2 were started (WORLD_SIZE)"),
+    ],
+)
+def test_an_error_that_each_process_finds_is_said_once_on_each_machine(
+    words: tuple[str, ...], said: str, dlrun: Dlrun, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    for rank, is_heard in (("0", True), ("1", False)):  # the second process is the first of another machine
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        done = dlrun("train", tiny, *words)
+        assert done.code == 2
+        assert (said in done.err) == is_heard, done.err
+        assert bool(done.err) == is_heard
+
+
+@pytest.mark.slow
+def test_torchrun_decides_how_many_there_are(tiny: Path, runs_dir: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "dlrun"]
+    words = ["train", str(tiny), "--runs-dir", str(runs_dir), "processes=3", "batch_size=full"]
+    done = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " = 2 × " in done.stdout
+    assert "2 processes were started together, and train it, not the 3 of the config" in done.stderr
 
 
 @pytest.mark.slow

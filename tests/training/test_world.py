@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,80 @@ def test_any_number_of_processes_learns_the_same(size: int, setting: str, tmp_pa
         for ours, theirs in zip(own, weights, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
         assert all(map(torch.equal, own, found[0][1])), "each process has the same weights bit for bit"
+
+
+SEEN = {
+    "architecture/seeing.py": '''
+from torch import nn
+
+SEEN, is_idle = [], lambda: False
+
+
+class Seeing(nn.Linear):
+    def forward(self, inputs):
+        if self.training and not is_idle():
+            SEEN.append(inputs[:, 0].tolist())
+        return super().forward(inputs)
+
+
+def seeing(shape, outputs):
+    """A layer that keeps what it was trained on."""
+    return Seeing(shape[0], outputs)
+'''
+}
+
+
+def seen(parts: str, batch: int, world: World, folder: str) -> list[list[float]]:
+    """The examples of which this process computed each step of two epochs."""
+    own = Parts(Path(parts)).module("architecture", "seeing")
+    own.is_idle = lambda: (
+        world.is_idle
+    )  # then it computes an example of another process, which does not count
+    Trained(parts, {"architecture": "seeing", "batch_size": batch})(world, folder)
+    found: list[list[float]] = own.SEEN
+    return found
+
+
+@pytest.mark.parametrize("batch", mostly_slow([7, 59, 60], 7))  # of 60 examples: the last ones are 4, 1, 60
+@pytest.mark.parametrize("size", SIZES)
+def test_the_processes_together_see_each_batch_once(size: int, batch: int, tmp_path: Path) -> None:
+    see = partial(seen, str(own_parts(tmp_path, SEEN).folder), batch)
+    [whole], every = together(1, tmp_path / "one", see), together(size, tmp_path / "more", see)
+    assert len(whole) == 2 * -(-60 // batch), whole
+    if batch == 59:  # the last example of an epoch is the first process's
+        assert [len(each) for each in every] == [4, *[2] * (size - 1)]
+        every = [every[0], *([each[0], [], each[1], []] for each in every[1:])]
+    steps = list(zip(*every, strict=True))
+    assert [[*chain.from_iterable(parts)] for parts in steps] == whole
+    assert all(max(map(len, parts)) - min(map(len, parts)) <= 1 for parts in steps)
+
+
+def short_of_memory(parts: str, world: World, folder: str) -> Any:
+    """The figures of a model for which memory suffices for 5 examples in the second process."""
+    plan = planned(Parts(Path(parts)), evaluation_batch_size=10, precision="float64")
+    loaded, said = plan.load(), list[str]()
+    hardware = replace(plan.hardware(loaded), world=world, warn=said.append)
+
+    def refuse(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if world.rank == 1 and len(inputs[0]) > 5:
+            torch.empty(2**50)
+
+    model = plan.state(hardware).model
+    model.copies[0].register_forward_pre_hook(refuse)
+    return evaluate(model, loaded["test"], plan.recipe, hardware), hardware.pieces.most, said
+
+
+def test_memory_that_does_not_suffice_in_one_process_is_known_to_all(tmp_path: Path) -> None:
+    act = partial(short_of_memory, str(own_parts(tmp_path).folder))
+    first, second = together(2, tmp_path / "two", act)
+    assert (first[1], second[1]) == (5, 5)
+    assert first[2] == ["memory of another process does not suffice: from here on evaluation_batch_size is 5"]
+    assert second[2] == [
+        "memory does not suffice for 10 examples at once: from here on evaluation_batch_size is 5"
+    ]
+    alone, most, _ = act(World(), "")
+    assert most is None
+    assert numbers(first[0]) == numbers(second[0]) == pytest.approx(numbers(alone), rel=1e-12)
 
 
 TEXT = ("char_lm", "dataset.count=600", "batch_size=17")

@@ -25,7 +25,7 @@ from dlrun.errors import (
     shortened,
 )
 from dlrun.system.environment import prepare_drawing
-from dlrun.system.processes import quoted, started_together
+from dlrun.system.processes import quoted, speaks_here, started_together
 from dlrun.system.shortages import refuse_little_memory, shortage
 from dlrun.system.slurm import refuse_lone_tasks
 
@@ -60,7 +60,8 @@ def main() -> NoReturn:
         from dlrun.console.errors import print_error
 
         told = _told(error, words)
-        print_error(told, error if chosen["debug"] else None)
+        if told.is_heard or not started_together(os.environ) or speaks_here(os.environ):
+            print_error(told, error if chosen["debug"] else None)
         sys.exit(told.exit_code)
     sys.exit(code)
 

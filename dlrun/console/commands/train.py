@@ -37,12 +37,14 @@ from dlrun.console.commands.completion import complete_run
 from dlrun.console.commands.folders import DATA, RUNS
 from dlrun.console.commands.sweeping import planned_sweep, train_all
 from dlrun.errors import UserError, in_words
+from dlrun.system.processes import started_together
 
 _END = "DLRUN_MAX_TIME_ENDS"  # the time of time.time() at which the --max-time of several processes is over
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
     from dlrun.config.registry import Parts
+    from dlrun.data.loaded import Loaded
     from dlrun.run_folders.run import Run
     from dlrun.training.plan import Plan
     from dlrun.training.run_writer import Outcome
@@ -170,6 +172,9 @@ def train(
         raise UserError(what, where="command line")
     checked, progress = with_runs_found(checked, own_parts, runs_dir), progress_unless(quiet)
     if quick:
+        if several := started_together(os.environ):
+            what = f"--quick tries a run in one process, and {several} were started (WORLD_SIZE)"
+            raise UserError(what, where="environment", fix="start it without torchrun")
         _try_quickly(checked, own_parts, data_dir, quiet=quiet)
         return
     latest = run_called(runs_dir, checked.name) if or_resume else None
@@ -192,7 +197,7 @@ def train(
         _warn_of_sweep(path, quiet=quiet)
         warn_of_notes([] if quiet else [checked])
         view = _view(quiet, run)
-        _say_parts(world, plan, quiet=quiet)
+        _say_parts(world, plan, loaded, quiet=quiet)
         outcome = train_run(
             plan,
             run,
@@ -224,14 +229,18 @@ def _ends_at(stop_at: float | None) -> dict[str, str]:
     return {} if stop_at is None else {_END: str(time.time() + stop_at - time.monotonic())}
 
 
-def _say_parts(world: World, plan: Plan, *, quiet: bool) -> None:
-    """Say how several processes share a batch."""
-    from dlrun.console.streams import say
+def _say_parts(world: World, plan: Plan, loaded: Loaded | None, *, quiet: bool) -> None:
+    """Say how several processes share a batch, and that the config asks for another number of them."""
+    from dlrun.console.streams import say, warn
     from dlrun.training.launching import said_world
 
-    batch = plan.config.batch_size
-    if not quiet and not world.is_alone and batch != "full":
-        say(said_world(world, batch))
+    asked = plan.config.processes
+    if quiet or world.is_alone:
+        return
+    batch = plan.recipe.sampling.size(len(loaded["train"])) if loaded else plan.config.batch_size
+    say(said_world(world, batch))
+    if asked not in ("auto", 1, world.size):
+        warn(f"{world.size} processes were started together, and train it, not the {asked} of the config")
 
 
 @contextmanager
@@ -240,7 +249,6 @@ def _together(config: Config, parts: Parts, data_dir: Path) -> Iterator[World | 
 
     Another process than the first follows it, and ends.
     """
-    from dlrun.system.processes import started_together
     from dlrun.training.following import follow
     from dlrun.training.launching import joined, processes_of
 
@@ -350,7 +358,7 @@ def resume(
             raise SystemExit(launch(sys.argv[1:], processes_of(checked), _ends_at(stop_at)))
         tell_launcher(found, resume_command(plan, found))
         view, progress = _view(quiet, found), progress_unless(quiet)
-        _say_parts(world, plan, quiet=quiet)
+        _say_parts(world, plan, None, quiet=quiet)
         outcome = train_run(
             plan,
             found,
