@@ -44,7 +44,7 @@ def made() -> nn.Module:
 threenet = words.model == "threenet"
 inputs = torch.randn(_threenet.BATCH // world.size, 784) if threenet else torch.randn(8, 3, 64, 64)
 targets = torch.randint(10, (len(inputs),))
-ours, theirs = made(), DistributedDataParallel(made(), broadcast_buffers=False)
+ours, theirs = made(), DistributedDataParallel(made(), forward_sync_buffers=False)
 numbers = sum(parameter.numel() for parameter in ours.parameters())
 flat = torch.zeros(numbers)
 
@@ -83,4 +83,5 @@ for number in range(words.steps + 5):
             seconds[name].append(perf_counter() - began)
 if not world.rank:
     print(json.dumps({"numbers": numbers} | {name: median(each) for name, each in seconds.items()}))
+dist.barrier()  # a process that ends first may abort the other, which still holds DDP's threads
 dist.destroy_process_group()
