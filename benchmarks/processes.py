@@ -55,7 +55,8 @@ def run(words: Sequence[str], *, exit_code: int = 0) -> Finished:
         errors.seek(0)
         said = errors.read()
     if process.returncode != exit_code:
-        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said[-2000:]}")
+        said = said if len(said) < 8000 else f"{said[:4000]}\n…\n{said[-4000:]}"  # a launcher speaks last
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
     return Finished(lines, seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), said)
 
 
