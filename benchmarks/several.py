@@ -50,8 +50,9 @@ GOALS = [
         "≥",
         1.6,
         partial(speed_ups, name=config),
-        note="each process waits for the other at every step; two that compute such halves and never wait "
-        "are the most that these cores give",
+        note="each process waits for the other at every step. A profile of mnist_cnn has 26 to 28 % of a "
+        "process's time in the all-reduce of its 29,000 gradients, whose bare call takes 0.7 ms in the median "
+        "between processes that do nothing else, and 1.9 ms if both compute for 10 ms before",
     )
     for config in HALVES
 ]
