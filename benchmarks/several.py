@@ -51,7 +51,7 @@ GOALS = [
         1.6,
         partial(speed_ups, name=config),
         note="each process waits for the other at every step. A profile of mnist_cnn has 26 to 28 % of a "
-        "process's time in the all-reduce of its 29,000 gradients, whose bare call takes 0.7 ms in the median "
+        "process's time in the all-reduce of its 29,000 gradients. The bare call takes 0.7 ms in the median "
         "between processes that do nothing else, and 1.9 ms if both compute for 10 ms before",
     )
     for config in HALVES

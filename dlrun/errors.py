@@ -49,6 +49,10 @@ class UserError(Exception):
         self.resume = ""  # the command that resumes the run, if there is one
         self.is_heard = False  # whichever of several processes that have met raises it
 
+    def __str__(self) -> str:
+        """The whole message, as it is printed."""
+        return "\n".join([self.lines()[0].removeprefix("error: "), *self.lines()[1:]])
+
     @property
     def inline(self) -> str:
         """The message and its place, to be used inside a line."""

@@ -215,6 +215,12 @@ def dlrun(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
 
 
 @pytest.fixture
+def dlrun_command(dlrun: Callable[..., Done]) -> Callable[..., Done]:
+    """The fixture `dlrun`, for tests that import the package of that name."""
+    return dlrun
+
+
+@pytest.fixture
 def dlrun_process(runs_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """dlrun_process("train", config, …) starts the same command as a process of its own.
 

@@ -17,6 +17,7 @@ PACKAGE = Path(dlrun.__file__).parent
 # A file imports what stands further down, or beside it in its folder.
 LAYERS = [
     "__main__",
+    "api",
     "console",
     "sweeps",
     "results",

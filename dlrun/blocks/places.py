@@ -150,6 +150,13 @@ class ClassAtPlaces(Task):
         """The classes (*places) that copies predict together for one input, from the outputs (copies, …)."""
         return self.decision.decide_together(outputs.movedim(1, -1))
 
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The class (n, *places) of each place that copies predict together."""
+        return self.decision.decide_together(outputs.movedim(2, -1))
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return self.decision.probabilities(outputs.movedim(2, -1)).mean(0).movedim(-1, 1)
+
     def facts(self, split: Split) -> dict[str, Any]:
         counts = self._counts(split)
         return {"classes": dict(zip(self.data.classes, counts.tolist(), strict=True))}

@@ -230,6 +230,21 @@ class Task:
         """An empty report for so many copies."""
         return Report()
 
+    def predicted(self, outputs: Tensor) -> Any:
+        """The predictions for n inputs, from the outputs (copies, n, …): their means, (n,) of one number.
+
+        A task with classes has a name for each input, or a class (n, …) for each place.
+        """
+        means = outputs.mean(0)
+        return means.squeeze(1) if means.dim() == 2 and means.shape[1] == 1 else means
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """The probabilities (n, classes, …) as means over copies, from the outputs (copies, n, …).
+
+        Raises UserError in a task without classes.
+        """
+        raise UserError(f"a model of the task {self.data.task} has no classes, and so no probabilities")
+
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The prediction for one input, from the outputs (copies, …): a row of `dlrun predict`."""
         figures = outputs.flatten(1).mean(0).tolist()

@@ -54,6 +54,7 @@ KINDS = (
 FOLDERS = (*KINDS, "task")  # the folders of parts; a task is named by the dataset, not by a key of a config
 REQUIRED = object()
 _BUILT_IN = Path(__file__).parent.parent
+_OWN = "dlrun_parts_"  # the start of the name of the package that a folder of the user's becomes
 _OF_A_SLIP = 0.65  # likeness of names: sdg to sgd is 0.67, moons to mnist 0.6
 NAME = re.compile(r"[a-z][a-z0-9_]*$")
 
@@ -277,12 +278,19 @@ class Parts:
 
     def _package(self) -> str:
         """Register the user's folder as a package, so that its parts can import modules beside them."""
-        name = f"dlrun_parts_{crc32(str(self.folder).encode()):08x}"
+        name = f"{_OWN}{crc32(str(self.folder).encode()):08x}"
         if name not in sys.modules:
             package = ModuleType(name)
             package.__path__ = [str(self.folder)]
             sys.modules[name] = package
         return name
+
+
+def forget_own_parts() -> None:
+    """Have the parts of users' folders imported anew: their files may have changed since."""
+    for name in [name for name in sys.modules if name.startswith(_OWN)]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def read_part(kind: str, path: Path) -> Part:
@@ -316,7 +324,7 @@ def read_part(kind: str, path: Path) -> Part:
             if argument.annotation is None:
                 raise ValueError("the option has no type")
             kind_of_value = read_type(argument.annotation)
-            value = REQUIRED if default is None else _plain(ast.literal_eval(default))
+            value = REQUIRED if default is None else _plain(_constant(default))
         except ValueError as error:
             where, fix = f"{path}:{argument.lineno}", ""
             if argument.annotation is None:
@@ -345,6 +353,14 @@ def _built_in_part(kind: str, path: Path) -> Part:
 def _built_in_files(kind: str) -> dict[str, Path]:
     """The files of dlrun's own parts of a kind, by name, listed once in a process."""
     return _files(_BUILT_IN / kind)
+
+
+def _constant(default: ast.expr) -> Any:
+    """The value of a default. Raises ValueError unless it is written there itself."""
+    try:
+        return ast.literal_eval(default)
+    except ValueError:
+        raise ValueError(f"its default {ast.unparse(default)} is no plain value, such as 0.1") from None
 
 
 def _is_constant(value: ast.expr | None) -> bool:

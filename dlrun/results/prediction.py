@@ -168,9 +168,9 @@ def predict_files(
     if out and not plan.task.image_name:
         raise UserError("--out is for a model whose predictions are images")
     views = views_of(tta, plan) if tta else ()
-    given = [meant for each in given for meant in _meant(plan.data, each)]
+    given = [meant for each in given for meant in meant_inputs(plan.data, each)]
     far_images = FarImages(ranges_in(saved.data.get(IMAGE_RANGES)))
-    read_each = partial(_read, plan, far_images, is_alone=len(given) == 1)
+    read_each = partial(read_inputs, plan, far_images, is_alone=len(given) == 1)
     if plan.task.image_name:
         folder = out or Path(f"{name}-{plan.task.image_name}s")
         found = [list(read_each(each)) for each in given]
@@ -251,7 +251,7 @@ def _opened(plan: Plan, hardware: Hardware, saved: Checkpoint, path: Path, views
     return averaged_over(views, model, plan) if views else model
 
 
-def _meant(data: Data, given: str | Path) -> Sequence[str | Path]:
+def meant_inputs(data: Data, given: str | Path) -> Sequence[str | Path]:
     """A text or a file itself, or the files that match a pattern. Raises UserError if there are none."""
     if _is_text(data, given):
         return [given]
@@ -268,8 +268,13 @@ def _is_text(data: Data, given: str | Path) -> bool:
     return data.encode is not None and not (text and lexists(given)) and not _FILE_NAME.fullmatch(text)
 
 
-def _read(plan: Plan, far_images: FarImages, given: str | Path, *, is_alone: bool) -> Iterator[NewInputs]:
-    """Read a file or take a text; rows and notes of several files name them, for each has a row 2."""
+def read_inputs(
+    plan: Plan, far_images: FarImages, given: str | Path, *, is_alone: bool
+) -> Iterator[NewInputs]:
+    """Read a file or take a text; rows and notes of several files name them, for each has a row 2.
+
+    Raises UserError for a file that the model cannot take.
+    """
     path, data = Path(given), plan.data
     told = len(data.notes)
     if data.encode and _is_text(data, given):
@@ -278,7 +283,7 @@ def _read(plan: Plan, far_images: FarImages, given: str | Path, *, is_alone: boo
     try:
         for piece in new_inputs(data, path):
             if len(data.shape) == 3 and len(first_of(piece.inputs)):
-                piece = _with_far(piece, far_images)
+                piece = with_far(piece, far_images)
             if is_alone or plan.task.continues or len(data.shape) not in (1, 2):
                 yield piece
             else:
@@ -299,7 +304,7 @@ def _of_file(name: str, note: str) -> str:
     return note if note.startswith(name) else f"{name}: {note}"
 
 
-def _with_far(piece: NewInputs, far_images: FarImages) -> NewInputs:
+def with_far(piece: NewInputs, far_images: FarImages) -> NewInputs:
     """The images that were read, with the figures of those that lie far outside the training images."""
     kept = [place for place in range(len(piece.names)) if place not in piece.refused]
     far = far_images.found(single(piece.inputs), [piece.names[place] for place in kept])

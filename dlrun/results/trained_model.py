@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +12,28 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.registry import Parts
+from dlrun.data.examples import NewInputs
+from dlrun.data.image_files.far_images import IMAGE_RANGES, FarImages, ranges_in
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing
-from dlrun.data.trees import Tree
+from dlrun.data.trees import Tree, first_of, main_outputs
 from dlrun.errors import UserError
+from dlrun.results.evaluating import evaluated
+from dlrun.results.prediction import Predictions
+from dlrun.results.python_inputs import python_inputs
+from dlrun.results.rows import Rows, rows_of
 from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.mistaken_names import refuse_other_files
+from dlrun.run_folders.run import Run
+from dlrun.system.process_state import undisturbed
+from dlrun.training.calibration import calibration_of
+from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.checkpoint_entries import epochs_of, load_weights
 from dlrun.training.copies import WithLoss
 from dlrun.training.opening import open_plan
+from dlrun.training.plan import Plan
+from dlrun.training.thresholds import decided_by
+from dlrun.training.trained import outputs_for
 
 
 class FromRaw(nn.Module):
@@ -70,15 +84,159 @@ def _stretches(step: torch.Size, shape: torch.Size) -> bool:
     return len(step) > len(shape) or any(size not in (1, own) for size, own in pairs)
 
 
-@dataclass(frozen=True)
 class TrainedModel:
-    """A trained model of one seed. `model` is on the CPU, in evaluation mode, and wants no gradients."""
+    """The trained model of a run: that of one seed, or those of several, which predict together.
 
-    model: nn.Module
-    classes: tuple[str, ...]
-    config: dict[str, Any]
-    epoch: int
-    seed: int
+    `classes` are their names, `config` is the run's, `seeds` and `epochs` are those of the weights. `parts`
+    and `data_dir` are the folders that `evaluate` uses. It is on the CPU, in evaluation mode, and wants no
+    gradients.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        preprocessing: Preparation,
+        saved: Checkpoint,
+        path: Path,
+        seeds: Sequence[int],
+        run: Run | None,
+        parts: Parts,
+        data_dir: Path,
+    ) -> None:
+        every, epochs = plan.config.seeds, epochs_of(saved.state)
+        places = [every.index(seed) for seed in seeds]
+        copies = plan.model(list(seeds))
+        load_weights(copies, [saved.state["model"][place] for place in places], path)
+        copies.eval().requires_grad_(False)
+        self._plan, self._preprocessing, self._copies = plan, preprocessing, copies
+        self._path, self._run, self._parts, self._data_dir = path, run, parts, data_dir
+        self._far_images = FarImages(ranges_in(saved.data.get(IMAGE_RANGES)))
+        self._digest = saved.digest
+        found, self._note = calibration_of(saved, path, plan.task.positives)
+        self._temperatures = [found.temperatures[place] for place in places] if found.temperatures else []
+        self._deciding = decided_by(plan, found.thresholds) if found.thresholds else plan
+        self.classes, self.config = plan.data.classes, plan.config.plain()
+        self.seeds = list(seeds)
+        self.epochs = [epochs[place if len(epochs) > 1 else 0] for place in places]
+        self.models: list[nn.Module] = []
+        for copy in copies.copies:
+            whole = FromRaw(copy.model if isinstance(copy, WithLoss) else copy, preprocessing, plan.dtype)
+            self.models.append(whole.eval().requires_grad_(False))
+
+    @property
+    def model(self) -> nn.Module:
+        """The module that takes raw inputs (n, …) and gives outputs (n, …), as they are at training.
+
+        Neither temperatures nor thresholds of a calibration are in it. Raises UserError if there are several
+        seeds.
+        """
+        return self.models[self._only()]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the model. Raises UserError if there are several."""
+        return self.seeds[self._only()]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of its weights. Raises UserError if there are several seeds."""
+        return self.epochs[self._only()]
+
+    def _only(self) -> int:
+        if len(self.seeds) > 1:
+            what = f"the run has the seeds {', '.join(map(str, self.seeds))}"
+            raise UserError(what, fix="choose one: dlrun.load(run, seed=…)")
+        return 0
+
+    @property
+    def metrics(self) -> Rows:
+        """metrics.csv of its run: a row for each epoch and seed. Raises UserError without a run."""
+        if self._run is None:
+            raise UserError("a checkpoint file alone has no metrics", fix="load the run: dlrun.load(RUN)")
+        return rows_of(self._run.rows())
+
+    def predict(self, inputs: Any) -> Any:
+        """The predictions for new inputs, as `dlrun predict` makes them, of several seeds together.
+
+        Of a classifier they are names of classes, of several labels a list of those for each input, of places
+        (a text, an image) classes (n, …) as numbers, and otherwise numbers: (n,) for one target, (n, k) for
+        several. `inputs` are raw: a tensor or an array (n, …), a dict of those for several inputs, a
+        DataFrame, the path of a file or folder, texts, or images of Pillow. Raises UserError for inputs that
+        the model cannot take, and for one that cannot be predicted.
+        """
+        return self._deciding.task.predicted(self.outputs(inputs))
+
+    def probabilities(self, inputs: Any) -> Tensor:
+        """The probability of each class (n, classes, …), or of each label, as means over seeds.
+
+        They are divided by the temperatures of `dlrun calibrate`, if there are any. `inputs` are those of
+        `predict`. Raises UserError for a model without classes.
+        """
+        return self._plan.task.probabilities(self.outputs(inputs))
+
+    def predictions(self, inputs: Any) -> Rows:
+        """A row for each input, as `dlrun predict --json` has it, with a `problem` for one without."""
+        found = Rows()
+        for piece in self._read(inputs):
+            outputs = self._outputs_of(piece)
+            further: Any = piece.refused, {}, piece.far
+            found += Predictions(
+                self._deciding, max(self.epochs), self._digest, piece.names, outputs, *further
+            ).rows()
+        return found
+
+    def outputs(self, inputs: Any) -> Tensor:
+        """The outputs (seeds, n, …) that predict, divided by the temperatures of a calibration."""
+        pieces = self._read(inputs)
+        for piece in pieces:
+            for place, why in piece.refused.items():
+                what = f"{piece.names[place]} cannot be predicted: {why}"
+                raise UserError(what, fix="predictions(…) has a row for each input, with its problem")
+        return torch.cat([self._outputs_of(piece) for piece in pieces], 1)
+
+    def evaluate(
+        self, split: Literal["train", "valid", "test"] | None = None, *, on: str | Path | None = None
+    ) -> dict[str, Any]:
+        """Measure a split of the run's data, by default test, or other data `on` a file or folder.
+
+        It is the report of `dlrun eval --json`, of all seeds of the run. Raises UserError for data that are
+        not there or have changed.
+        """
+        if split and on:
+            raise UserError("split is of the run's own data, and on= of other data", fix="leave one out")
+        other = Path(on).expanduser() if on else None
+        return evaluated(self._path, self._run, split, other, self._parts, self._data_dir)
+
+    def _read(self, inputs: Any) -> list[NewInputs]:
+        data = self._plan.data
+        told = len(data.notes)
+        pieces = python_inputs(self._plan, self._far_images, inputs)
+        for note in [*data.notes[told:], *self._far_images.notes, *filter(None, [self._note])]:
+            warnings.warn(note, stacklevel=4)
+        del data.notes[told:]
+        self._far_images.notes.clear()
+        if not any(len(piece.names) for piece in pieces):
+            raise UserError("there is no input")
+        return pieces
+
+    @torch.no_grad()
+    def _outputs_of(self, piece: NewInputs) -> Tensor:
+        plan, size = self._plan, self._plan.recipe.evaluation_batch
+        if not len(first_of(piece.inputs)):
+            return torch.empty(len(self.seeds), 0, *plan.layers.output_shape)
+        hardware = plan.hardware()
+        every = outputs_for(self._copies, piece.inputs, self._preprocessing, hardware, size)
+        outputs = main_outputs(every)
+        if not self._temperatures:
+            return outputs
+        each = torch.tensor(self._temperatures, dtype=torch.float64).view(-1, *[1] * (outputs.dim() - 1))
+        return outputs / each.to(outputs.dtype)
+
+    def __repr__(self) -> str:
+        seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
+        name = self._run.name if self._run else self._path.name
+        architecture, epoch = self._plan.config.architecture.name, max(self.epochs)
+        return f"<TrainedModel of {name}: {architecture}, {seeds}, epoch {epoch}>"
 
 
 def load(
@@ -92,52 +250,26 @@ def load(
 ) -> TrainedModel:
     """Load the trained model of a run: a folder, a name as on the command line, or a checkpoint file.
 
-    The training data are not needed. `seed` chooses one of a run with several. `parts` is the folder of the
-    parts of your own that it was trained with (default: DLRUN_PARTS). The process is left as it was: neither
-    threads nor random state change. Raises UserError if there is no such run or seed, CheckpointRefused for
-    a file that is damaged or does not fit.
+    The training data are not needed. `seed` chooses one of a run with several, which else predict together.
+    `parts` is the folder of the parts of your own that it was trained with (default: DLRUN_PARTS). The
+    process is left as it was: neither threads nor random state change. Raises UserError if there is no such
+    run or seed, CheckpointRefused for a file that is damaged or does not fit.
     """
-    with torch.inference_mode(False), torch.enable_grad():  # parts are tried on a gradient
-        return _loaded(run, seed, checkpoint, Path(runs_dir), parts, data_dir)
-
-
-def _loaded(
-    run: str | Path,
-    seed: int | None,
-    checkpoint: str,
-    runs_dir: Path,
-    parts: str | Path | None,
-    data_dir: str | Path | None,
-) -> TrainedModel:
-    """See `load`."""
-    given = Path(run)
-    path = given
+    given = Path(run).expanduser()
+    found = None
     if given.is_file():
-        refuse_other_files(given, runs_dir)
+        refuse_other_files(given, Path(runs_dir))
+        path = given
     else:
-        found = find_run(str(run), runs_dir)
+        found = find_run(str(given), Path(runs_dir).expanduser())
         path = found.last if checkpoint == "last" else found.best
     folder = parts or os.environ.get("DLRUN_PARTS") or None
-    own_parts = Parts(Path(folder) if folder else None)
-    plan, preprocessing, saved = open_plan(
-        path, ["device=cpu"], own_parts, Path(data_dir or os.environ.get("DLRUN_DATA") or "data")
-    )
-    seeds = plan.config.seeds
-    if seed is None and len(seeds) > 1:
-        raise UserError(f"the run has the seeds {', '.join(map(str, seeds))}", fix="choose one: seed=…")
-    chosen = seeds[0] if seed is None else seed
-    if chosen not in seeds:
-        raise UserError(f"the run has no seed {chosen}, but {', '.join(map(str, seeds))}")
-    index, epochs = seeds.index(chosen), epochs_of(saved.state)
-    copies = plan.model([chosen])
-    load_weights(copies, saved.state["model"][index : index + 1], path)
-    model = copies.copies[0]
-    whole = FromRaw(model.model if isinstance(model, WithLoss) else model, preprocessing, plan.dtype)
-    whole.eval().requires_grad_(False)
-    return TrainedModel(
-        whole,
-        plan.data.classes,
-        plan.config.plain(),
-        epochs[index if len(epochs) > 1 else 0],
-        chosen,
-    )
+    own_parts = Parts(Path(folder).expanduser() if folder else None)
+    data = Path(data_dir or os.environ.get("DLRUN_DATA") or "data").expanduser()
+    with undisturbed():  # parts are tried on a gradient
+        plan, preprocessing, saved = open_plan(path, ["device=cpu"], own_parts, data)
+        seeds = plan.config.seeds if seed is None else [seed]
+        if seed is not None and seed not in plan.config.seeds:
+            known = ", ".join(map(str, plan.config.seeds))
+            raise UserError(f"the run has no seed {seed}, but {known}")
+        return TrainedModel(plan, preprocessing, saved, path, seeds, found, own_parts, data)

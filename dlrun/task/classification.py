@@ -96,6 +96,13 @@ class Classification(Task):
     def report(self, copies: int) -> Confusions:
         return Confusions(self.classes, self.decision, copies)
 
+    def predicted(self, outputs: Tensor) -> list[str]:
+        """The class of each input that copies predict together."""
+        return [self.classes[number] for number in self.decision.decide_together(outputs).tolist()]
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return self.decision.probabilities(outputs).mean(0)
+
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """`class`, `probability` and the `probabilities` of all classes, as means over copies."""
         shares = self.decision.probabilities(outputs).mean(0)

@@ -77,13 +77,14 @@ class Embedding(Task):
         pieces = torch.arange(len(split), device=split.device).split(_AT_ONCE)
         return {"the inputs": torch.cat([single(split.batch(some)[0]).flatten(1) for some in pieces])}
 
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The points (n, k). Raises UserError for those of several copies, which have no mean."""
+        _refuse_several(outputs)
+        return outputs[0]
+
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The coordinates of a point. Raises UserError for those of several copies, which have no mean."""
-        if len(outputs) > 1:
-            what = (
-                f"the run has {len(outputs)} seeds, each with a space of its own, in which a mean is no point"
-            )
-            raise UserError(what, fix="take those of one: dlrun.load(RUN, seed=…).model(inputs)")
+        _refuse_several(outputs)
         return super().row(outputs)
 
     def truth(self, target: Tensor) -> dict[str, Any]:
@@ -92,3 +93,9 @@ class Embedding(Task):
     def facts(self, split: Split) -> dict[str, Any]:
         counts: list[int] = torch.bincount(split.targets, minlength=len(self.data.classes)).tolist()
         return {"classes": dict(zip(self.data.classes, counts, strict=True))}
+
+
+def _refuse_several(outputs: Tensor) -> None:
+    if len(outputs) > 1:
+        what = f"the run has {len(outputs)} seeds, each with a space of its own, in which a mean is no point"
+        raise UserError(what, fix="take those of one: dlrun.load(RUN, seed=…).predict(inputs)")

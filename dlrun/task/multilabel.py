@@ -106,6 +106,13 @@ class Multilabel(Task):
     def report(self, copies: int) -> Report:
         return _Labels(self.labels, self.scores, copies)
 
+    def predicted(self, outputs: Tensor) -> list[list[str]]:
+        """The labels of each input."""
+        return [self.row(outputs[:, place])["labels"] for place in range(outputs.shape[1])]
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid().mean(0)
+
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The `labels` that are predicted, and the `probabilities` of all, as means over copies."""
         shares = outputs.sigmoid().mean(0)

@@ -126,7 +126,7 @@ class World:
 
     def raise_noted(self) -> None:
         """Raise, in every process, the first error that one of them noted."""
-        for said in self.gathered(str(self._diverged) if self._diverged else ""):
+        for said in self.gathered(self._diverged.what if self._diverged else ""):
             if said:
                 raise Diverged(said)
 

@@ -1,0 +1,84 @@
+"""Training from Python: `dlrun.train`, and the resume of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlrun.api.places import PathLike, Places, expanded
+from dlrun.api.resuming import refuse_several, view_of_run
+from dlrun.api.runs import Run
+from dlrun.config.dumping import dump_config
+from dlrun.config.judging import with_judged_claims
+from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.lookup import find_config
+from dlrun.run_folders.locating import create_run
+from dlrun.system.process_state import undisturbed
+from dlrun.training.experiment import train_run
+from dlrun.training.plan_making import make_plan
+from dlrun.training.plan_trials import try_on
+from dlrun.training.teachers import with_runs_found
+
+if TYPE_CHECKING:
+    pass
+
+_SOURCE = "config"  # the name of a config that is no file, in messages
+_NAME = "run"  # and of its runs, if it gives them none
+
+
+def train(
+    config: PathLike | Mapping[str, Any],
+    *overrides: str,
+    seeds: int | Sequence[int] | None = None,
+    name: str | None = None,
+    device: str | None = None,
+    runs_dir: PathLike = "runs",
+    data_dir: PathLike | None = None,
+    parts: PathLike | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a config into a new run folder, as `dlrun train` does, and return the run.
+
+    `config` is a file, the name of one that dlrun ships, or a dict with the same keys. `overrides` are
+    KEY=VALUE texts, such as "optimizer.lr=0.1". `seeds` is a number of them or their list. `data_dir` is by
+    default DLRUN_DATA or data/, and `parts` DLRUN_PARTS or the folder of those that `dlrun.part` made. Unless
+    `quiet`, the epochs are shown as they are trained. An interrupt of a notebook saves the run and ends it,
+    as Ctrl-C does. Threads and random state of the process stay as they are.
+    Raises ConfigError with every mistake of the config, UserError for data that do not fit, Diverged for a
+    loss that is not finite, RunFailed where the run cannot be written or memory ran out.
+    """
+    places, runs_folder = Places(parts, data_dir), expanded(runs_dir)
+    own_parts, words = places.own_parts(), _words(overrides, seeds, name, device)
+    with undisturbed():
+        if isinstance(config, Mapping):
+            plain = {"name": _NAME, **config}
+            checked = config_from_plain(plain, _SOURCE, words, own_parts)
+        else:
+            path = find_config(str(expanded(config)))
+            checked = with_judged_claims(
+                load_config(path, words, own_parts),
+                words,
+                lambda: load_config(path, (), own_parts),
+                check=False,
+            )
+        refuse_several(checked)
+        checked = with_runs_found(checked, own_parts, runs_folder)
+        view, progress = view_of_run(quiet)
+        plan = make_plan(checked, own_parts, places.data_folder())
+        loaded = plan.load(progress=progress)  # let this fail before a run folder exists
+        try_on(plan, loaded, progress)
+        run = create_run(runs_folder, checked.name, dump_config(plan.config))
+        train_run(plan, run, view, loaded=loaded, progress=progress)
+    return Run(run.folder, places)
+
+
+def _words(
+    overrides: Sequence[str], seeds: int | Sequence[int] | None, name: str | None, device: str | None
+) -> list[str]:
+    """KEY=VALUE texts, followed by those that the arguments stand for."""
+    more = {"seeds": list(range(seeds)) if isinstance(seeds, int) else seeds, "name": name, "device": device}
+    given = {
+        key: list(value) if key == "seeds" else value for key, value in more.items() if value is not None
+    }
+    return [*overrides, *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())]
