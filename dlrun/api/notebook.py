@@ -60,7 +60,7 @@ class NotebookTraining:
     def begin(self, plan: Plan, run: Run, state: State, steps: int) -> None:
         self._about = f"{run.name}: {plan.dataset_said}, {plan.config.architecture.name}, {plan.device}"
         self._columns, self._epochs, self._steps = plan.recipe.columns(), plan.config.epochs, steps
-        self._first = self._epoch = state.epoch
+        self._first, self._epoch, self._seeds = state.epoch, state.epoch, len(plan.config.seeds)
         self._step, self._started = state.step, time.monotonic()
         self._show(now=True)
 
@@ -71,7 +71,8 @@ class NotebookTraining:
     def row(self, epoch: int, row: Row, best: bool) -> None:
         self._epoch, self._step = epoch, 0
         figures = {column: of_seeds(row[column]) for column in self._columns if column in row}
-        self._rows.append({"epoch": f"{'★ ' * best}{epoch:,}", **figures})
+        mark = "★ " * (best and self._seeds == 1)  # several seeds each have a best epoch
+        self._rows.append({"epoch": f"{mark}{epoch:,}", **figures})
         self._show()
 
     def warn(self, text: str) -> None:

@@ -6,6 +6,7 @@ import ast
 import inspect
 import linecache
 import os
+import symtable
 import sys
 from collections.abc import Callable
 from importlib.util import cache_from_source
@@ -74,8 +75,8 @@ class _Definitions:
     def add(self, name: str, value: Any) -> None:
         """Add a definition of the module, after those that it uses."""
         self._met.add(name)
-        node, text = _definition(value)
-        for used in sorted({each.id for each in ast.walk(node) if isinstance(each, ast.Name)}):
+        text = _definition(value)
+        for used in sorted(_globals_of(symtable.symtable(text, name, "exec"))):
             if used in self._known and used not in self._met:
                 self._add_used(name, used, self._known[used])
         self.definitions.append(f"\n\n{text}\n")
@@ -97,8 +98,19 @@ class _Definitions:
             raise UserError(what, fix=f"make it inside of {user}, or of a function that {user} calls")
 
 
-def _definition(value: Any) -> tuple[ast.FunctionDef | ast.ClassDef, str]:
-    """The definition of a function or a class, and its source without the decorator `part`."""
+def _globals_of(scope: symtable.SymbolTable) -> set[str]:
+    """The names that a piece of source takes from its module."""
+    is_module = scope.get_type() == "module"
+    own = {
+        each.get_name()
+        for each in scope.get_symbols()
+        if each.is_referenced() and (each.is_global() or (is_module and not each.is_assigned()))
+    }
+    return own.union(*map(_globals_of, scope.get_children()))
+
+
+def _definition(value: Any) -> str:
+    """The source of a function or a class, without the decorator `part`."""
     try:
         source = dedent(inspect.getsource(value))
     except (OSError, TypeError):
@@ -107,8 +119,7 @@ def _definition(value: Any) -> tuple[ast.FunctionDef | ast.ClassDef, str]:
     assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     others = [each for each in node.decorator_list if not _is_part(each)]
     lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
-    node.decorator_list = others
-    return node, "\n".join([*(f"@{ast.unparse(each)}" for each in others), *lines])
+    return "\n".join([*(f"@{ast.unparse(each)}" for each in others), *lines])
 
 
 def _class_in_cell(value: Any) -> str:

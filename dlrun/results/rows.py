@@ -63,6 +63,8 @@ def said(value: Any) -> str:
     """A value of a cell: numbers with four significant digits, nothing for None."""
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {said(own)}" for name, own in value.items())
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

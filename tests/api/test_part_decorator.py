@@ -98,7 +98,8 @@ def test_constants_of_a_file_are_those_of_the_decorator(tmp_path: Path) -> None:
 def test_imports_and_definitions_are_written_once_and_before_they_are_used() -> None:
     def layers(shape: Any, outputs: Any) -> Any:
         """Layers."""
-        return nn.Sequential(Scaling(), Scaling(), nn.Linear(root(shape[0]), outputs), partial(scaled))
+        TABLE = [Scaling() for SCALES in range(2)]  # names of its own, whatever the module has
+        return nn.Sequential(*TABLE, nn.Linear(root(shape[0]), outputs), partial(scaled))
 
     text = source_of_part(layers)
     assert text.count("class Scaling") == text.count("def scaled") == 1

@@ -13,7 +13,7 @@ import pandas
 import pytest
 import torch
 from PIL import Image
-from small_runs import lines_of_points, own_parts, planned, trained
+from small_runs import own_parts, planned, trained
 from torch import Tensor
 
 import dlrun
@@ -136,7 +136,8 @@ def test_a_calibration_is_used_and_one_of_other_weights_is_not(
     words = ("dataset={name: spiral, points: 40, classes: 2, valid_fraction: 0.3}", "loss=bce", "epochs=1")
     assert dlrun_command("train", tiny, *words).code == 0
     plain = dlrun.load("last", runs_dir=runs_dir)
-    points = write("points.csv", "\n".join(["a,b", *lines_of_points(50)]) + "\n")
+    drawn = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)).tolist()
+    points = write("points.csv", "a,b\n" + "".join(f"{x},{y}\n" for x, y in drawn))
     assert dlrun_command("calibrate", "last", "--threshold", "f1").code == 0
     calibrated = dlrun.load("last", runs_dir=runs_dir)
     run = next(runs_dir.glob("tiny-001"))
@@ -146,7 +147,12 @@ def test_a_calibration_is_used_and_one_of_other_weights_is_not(
     [(name, threshold)] = kept["threshold"]["above"].items()
     shares = calibrated.probabilities(points)[:, calibrated.classes.index(name)]
     assert [each == name for each in calibrated.predict(points)] == (shares > threshold).tolist()
-    assert not torch.equal(shares, plain.probabilities(points)[:, calibrated.classes.index(name)])
+    assert dlrun_command("calibrate", "last").code == 0
+    calibrated = dlrun.load("last", runs_dir=runs_dir)
+    rows = predict_files(run / "checkpoints" / "best.pt", [points], Parts(), Path("no-data")).rows()
+    wanted = [list(row["probabilities"].values()) for row in rows]
+    torch.testing.assert_close(calibrated.probabilities(points), torch.tensor(wanted), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(calibrated.probabilities(points), plain.probabilities(points))
     inputs = torch.zeros(3, 2)
     assert torch.equal(calibrated.model(inputs), plain.model(inputs)), "the module is as it was trained"
 
