@@ -62,6 +62,7 @@ MOVED = {
     "dlrun.trainer": "dlrun.training.loop",
     "dlrun.vision": "dlrun.data.torchvision_import",
 }
+_FUNCTIONS = {"dlrun.compare": "dlrun.api.comparing.compare", "dlrun.runs": "dlrun.api.runs.runs"}
 # Names that moved to another module than the rest of theirs, or were renamed.
 _RENAMED = {
     "dlrun.architecture._activations.activation": "dlrun.blocks.activations.activation_named",
@@ -120,6 +121,17 @@ def find_earlier_names() -> None:
         sys.meta_path.append(_Finder())
 
 
+class _FunctionToo(ModuleType):
+    """A module under its earlier name, which is that of a function today.
+
+    Importing it makes it an attribute of `dlrun`, in the place of the function, so it acts as this too.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        home, _, name = _FUNCTIONS[self.__name__].rpartition(".")
+        return getattr(importlib.import_module(home), name)(*arguments, **options)
+
+
 class _Finder:
     """Finder and loader of modules under their earlier names; the last finder that is asked."""
 
@@ -128,8 +140,9 @@ class _Finder:
     ) -> ModuleSpec | None:
         return ModuleSpec(name, cast("Loader", self)) if name in MOVED else None
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Return None: the import system creates an empty module."""
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """A module that can be called, for a name that is also that of a function; None for a usual one."""
+        return _FunctionToo(spec.name) if spec.name in _FUNCTIONS else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Make the module look up every name in the module of today."""

@@ -276,3 +276,21 @@ def test_a_copy_of_a_part_that_dlrun_shipped_finds_all_that_it_imports(module: s
         import_module(f"dlrun.{name}")
     else:
         assert hasattr(import_module(module), name)
+
+
+def test_a_function_of_today_stays_one_after_a_part_has_imported_the_module_of_that_name() -> None:
+    code = """
+import dlrun
+from dlrun.config.earlier_names import find_earlier_names
+find_earlier_names()
+import dlrun.runs as module
+from dlrun.compare import Comparison
+from dlrun.run_folders.run import Run
+print(module.Run is Run, dlrun.runs(runs_dir="nowhere"))
+try:
+    dlrun.compare(runs_dir="nowhere")
+except dlrun.UserError as error:
+    print(error.what)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\nthere is nothing to compare\n"
