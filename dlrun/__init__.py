@@ -5,10 +5,14 @@ The command line is `dlrun`. From Python, `dlrun.train` trains a config, `dlrun.
 function a part that configs name.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # as in typing, whose import would take longer than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from dlrun.api.comparing import Comparison, compare
     from dlrun.api.own_parts import part
     from dlrun.api.runs import Run, Runs, runs
