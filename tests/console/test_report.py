@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from made_runs import made, made_sweep, two_settings, with_rows
 from reading_pages import ReadPage
-from small_runs import contents, only_run, trained
+from small_runs import contents, trained
 from small_runs import planned as small_plan
 
 from dlrun.console import report_page

@@ -52,7 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": (
         "dlrun report last",
         "dlrun report spiral_relu-sweep-001 -o sweep.html",
-        "dlrun report spiral_relu-001 spiral_relu-002 --metric test_accuracy",
+        "dlrun report spiral_relu-001 spiral_relu-002 --metric train_accuracy",
         "dlrun report last --markdown -o card",
     ),
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
