@@ -174,14 +174,8 @@
         const at = { x: x(epoch) + (isRight ? 5 : -5), y: MARGIN.top - 8, "text-anchor": isRight ? "end" : "start" };
         shape(svg, "text", at, `${name}, epoch ${epoch}`);
       }
-      const labelled = [];
-      for (const level of within) {
-        const at = y(level.value);
-        shape(svg, "line", { class: "level", x1: MARGIN.left, x2: right, y1: at, y2: at });
-        if (labelled.some((other) => Math.abs(other - at) < 13)) continue;
-        labelled.push(at);
-        shape(svg, "text", { class: "name", x: right - 4, y: at - 4, "text-anchor": "end" }, level.name);
-      }
+      for (const { value } of within)
+        shape(svg, "line", { class: "level", x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) });
       for (const line of shown) {
         const points = (values) => line.epochs.map((epoch, at) => `${x(epoch).toFixed(1)},${y(values[at]).toFixed(1)}`);
         if (line.sds && !state.weight) {
@@ -197,6 +191,14 @@
           line.epochs.forEach((epoch, at) => {
             shape(svg, "circle", { cx: x(epoch), cy: y(line.drawn[at]), r: 3 }).style.fill = line.colour;
           });
+      }
+      const named = [];
+      for (const { name, value } of within) {
+        const at = y(value);
+        if (named.some((other) => Math.abs(other - at) < 16)) continue; // the legend has it
+        named.push(at);
+        const beside = at < MARGIN.top + 10 ? at + 14 : at - 4; // above the topmost line stand the marks
+        shape(svg, "text", { class: "name", x: right - 4, y: beside, "text-anchor": "end" }, name);
       }
       shape(svg, "g", { class: "pointer" });
     };
