@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -188,28 +189,39 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
 
 def _print_intervals(found: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Print how many targets lie where quantiles promise it; of many targets the first."""
-    shown = list(found)[:_MOST_TARGETS]
-    between, below = plain_table(), plain_table()
-    for table, headings in (
-        (between, ("interval", "promised", "covered", "mean width")),
-        (below, ("quantile", "lie below it")),
-    ):
-        table.add_column("target")
-        for heading in headings:
+    shown = dict(islice(found.items(), _MOST_TARGETS))
+    for (first, *others), rows in (interval_cells(shown), quantile_cells(shown)):
+        table = plain_table()
+        table.add_column(first)
+        for heading in others:
             table.add_column(heading, justify="right")
-    for name in shown:
-        title = Text(clean(name[:60]))
-        for own in found[name]["between"]:
-            ends = " to ".join(f"{level:.3g}" for level in own["levels"])
-            shares = (f"{100 * own[key]:.1f} %" for key in ("promised", "covered"))
-            between.add_row(title, ends, *shares, number(own["mean_width"]))
-        for own in found[name]["below"]:
-            below.add_row(title, f"{own['level']:.3g}", f"{100 * own['share']:.1f} %")
-    for table in (between, below):
-        if table.row_count:
+        for row in rows:
+            table.add_row(*map(Text, row))
+        if rows:
             console.print(table)
     if len(shown) < len(found):
         print_line(f"intervals of the first {len(shown)} of {len(found):,} targets; --json has all", console)
+
+
+def interval_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for each predicted interval of each target: the promised and the covered share."""
+    rows = []
+    for name, own in found.items():
+        for each in own["between"]:
+            ends = " to ".join(f"{level:.3g}" for level in each["levels"])
+            shares = (f"{100 * each[key]:.1f} %" for key in ("promised", "covered"))
+            rows.append([clean(name[:60]), ends, *shares, number(each["mean_width"])])
+    return ["target", "interval", "promised", "covered", "mean width"], rows
+
+
+def quantile_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for each predicted quantile of each target: the share that lies below it."""
+    rows = [
+        [clean(name[:60]), f"{each['level']:.3g}", f"{100 * each['share']:.1f} %"]
+        for name, own in found.items()
+        for each in own["below"]
+    ]
+    return ["target", "quantile", "lie below it"], rows
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from dlrun.results.report_curves import MOST_POINTS, Chart
 from dlrun.results.report_pictures import Picture
 
-_NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?( ± [\d,.]+(e[-+]?\d+)?)?|–|-?nan|-?inf")
+_NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?( ± [\d,.]+(e[-+]?\d+)?| %)?|–|-?nan|-?inf")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Whether each column holds numbers alone, which stand to the right; the first one names the rows."""
+        """True for each column of numbers alone, which stand to the right; the first one names the rows."""
         columns = zip(*self.rows, strict=True)
         return [at > 0 and all(map(_NUMBER.fullmatch, column)) for at, column in enumerate(columns)]
 

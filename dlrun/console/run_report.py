@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from dlrun.console.evaluation import (
     about_seen,
     class_cells,
     evaluation_cells,
+    interval_cells,
+    quantile_cells,
     said_confusions,
 )
 from dlrun.console.numbers import (
@@ -204,6 +207,10 @@ def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
         yield Table(f"Each target of {_named(found)}", ["target", *heads], rows)
         if len(names) < len(targets):
             yield Words(f"The first {len(names)} of {len(targets):,} targets.")
+    intervals = dict(islice(found.get("intervals", {}).items(), _MOST_TARGETS))
+    for heads, rows in (interval_cells(intervals), quantile_cells(intervals)):
+        if rows:
+            yield Table(f"Predicted {heads[1]}s of {_named(found)}", heads, rows)
 
 
 def _named(found: Mapping[str, Any]) -> str:

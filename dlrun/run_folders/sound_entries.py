@@ -133,6 +133,25 @@ class Confusion(_Entries):
     count: float
 
 
+class Interval(_Entries):
+    levels: list[float]
+    promised: float
+    covered: float
+    mean_width: Figure
+
+
+class Quantile(_Entries):
+    level: float
+    share: float
+
+
+class Intervals(_Entries):
+    """The coverage of a target's predicted intervals, and of single quantiles."""
+
+    between: list[Interval]
+    below: list[Quantile]
+
+
 class SomeExamples(_Entries):
     """The figures on some of the examples, of each seed."""
 
@@ -170,6 +189,7 @@ class EvaluationEntries(_Entries):
     per_class: dict[str, Rates] = {}
     most_confused: list[Confusion] = []
     per_target: dict[str, dict[str, Figure]] = {}
+    intervals: dict[str, Intervals] = {}
     foreign: str = ""
     same_data: bool = True
 

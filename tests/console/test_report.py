@@ -37,6 +37,12 @@ EVALUATED = {
     "per_seed": {"0": {"loss": 0.7, "accuracy": 0.5}},
     "baselines": {"class prior": {"loss": 1.1, "accuracy": 0.3}},
     "per_class": {"cat": {"precision": 0.25, "recall": None, "f1": 0.5, "examples": 4}},
+    "intervals": {
+        "rent": {
+            "between": [{"levels": [0.1, 0.9], "promised": 0.8, "covered": 0.75, "mean_width": 3.5}],
+            "below": [{"level": 0.1, "share": 0.125}],
+        }
+    },
 }
 
 
@@ -194,6 +200,8 @@ def test_an_evaluation_is_part_of_it(report: Report, runs_dir: Path) -> None:
         ["accuracy", "0.5000", "0.3000"],
     ]
     assert tables["Each class of test"][1] == ["cat", "0.2500", "–", "0.5000", "4"]
+    assert tables["Predicted intervals of test"][1] == ["rent", "0.1 to 0.9", "80.0 %", "75.0 %", "3.5000"]
+    assert tables["Predicted quantiles of test"][1] == ["rent", "0.1", "12.5 %"]
     left_out = [text for text in page.texts("li") if "it is no report that dlrun eval writes" in text]
     assert len(left_out) == 3
 
