@@ -21,6 +21,7 @@ from dlrun.results.report_pictures import CURVES, Picture, pictures_of_sweep
 from dlrun.run_folders.comparison import Comparison
 from dlrun.run_folders.listing import names_apart, overview
 from dlrun.run_folders.records import Record
+from dlrun.run_folders.run import Run
 from dlrun.run_folders.setting_results import SettingResult
 from dlrun.run_folders.sound_entries import summary_entries
 from dlrun.run_folders.sweep_folder import Sweep
@@ -29,13 +30,14 @@ from dlrun.system.processes import quoted
 _MOST_RUNS = 200  # rows of a table
 _MOST_SETTINGS = 200
 _MOST_CHARTS = 8
-_MOST_NAMED = 4  # runs in a title
+_MOST_NAMED = 4  # runs and sweeps in a title
 
 
 def report_of_several(
-    records: Sequence[Record], found: Comparison, sweeps: Sequence[Sweep], asked: Sequence[str]
+    records: Sequence[Record], found: Comparison, folders: Sequence[Run | Sweep], asked: Sequence[str]
 ) -> Report:
-    """The report of several runs, compared; `asked` are their names on the command line."""
+    """The report of several runs, compared; `asked` are the words that named their folders."""
+    sweeps = [each for each in folders if isinstance(each, Sweep)]
     first = next(run for group in found.groups for run in group.runs)
     reference = next(each for each in records if each.run.folder == first.folder)
     summary, _ = summary_entries(reference.summary)
@@ -53,7 +55,7 @@ def report_of_several(
         Section("Config", [Words(f"Of the {of_reference}, {reference.name}:"), *config_blocks(reference)]),
         Section("Repeat it", [*_repetition(sweeps, asked), *environment_blocks(reference)]),
     ]
-    names = [sweep.name for sweep in sweeps] or [each.name for each in records]
+    names = [each.name for each in folders]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     settings, runs = len(found.groups), len(records)
     count = f"{settings} setting{'s' * (settings != 1)}, {runs} run{'s' * (runs != 1)}"

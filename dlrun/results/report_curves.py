@@ -19,12 +19,12 @@ _DECADES = 30  # ratio of largest to smallest figure from which an axis is logar
 
 @dataclass(frozen=True)
 class Line:
-    """A column over epochs (n,): means and, of several seeds, standard deviations (n,)."""
+    """A column over epochs (n,): means and, of several seeds, standard deviations (n,), None for one seed."""
 
     name: str
     epochs: list[int]
     means: list[float]
-    sds: list[float] | None
+    sds: list[float | None] | None
     measured: int  # the number of epochs, of which a long line has some
 
 
@@ -98,7 +98,7 @@ def _thinned(name: str, values: Mapping[int, Sequence[float]]) -> Line:
         last = len(epochs) - 1
         epochs = [epochs[round(point * last / (MOST_POINTS - 1))] for point in range(MOST_POINTS)]
     has_several = any(len(of_epoch) > 1 for of_epoch in values.values())
-    sds = [_rounded(stdev(v)) if len(v := values[epoch]) > 1 else 0.0 for epoch in epochs]
+    sds = [_rounded(stdev(v)) if len(v := values[epoch]) > 1 else None for epoch in epochs]
     means = [_rounded(fmean(values[epoch])) for epoch in epochs]
     return Line(name, epochs, means, sds if has_several else None, len(values))
 

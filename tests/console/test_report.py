@@ -120,6 +120,14 @@ def test_a_long_run_has_some_of_its_epochs_and_says_so(report: Report, runs_dir:
     assert "Lines of more than 400 epochs show 400 of them, of 2,000 at most." in page.texts("p")
 
 
+def test_an_epoch_of_one_seed_alone_has_no_spread(report: Report, runs_dir: Path) -> None:
+    """The other one has stopped."""
+    run = made(runs_dir, {"seeds": [0, 1]})
+    page = report(with_rows(run, ["1,0,2,0.1,1", "1,1,4,0.1,1", "2,0,1,0.1,1"]).folder)
+    [line] = page.charts()[0]["lines"]
+    assert (line["means"], line["sds"]) == ([3, 1], [pytest.approx(2**0.5, rel=1e-5), None])
+
+
 def test_a_rate_that_changes_has_a_chart(report: Report, runs_dir: Path) -> None:
     rising = with_rows(made(runs_dir), ["1,0,0.5,0.1,1", "2,0,0.4,0.2,1"])
     steady = with_rows(made(runs_dir), ["1,0,0.5,0.1,1", "2,0,0.4,0.1,1"])

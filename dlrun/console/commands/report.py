@@ -95,7 +95,6 @@ def _report_of(
     from dlrun.run_folders.comparison import compare_runs
     from dlrun.run_folders.records import chosen_records, read_record, runs_of, shared_metric, values_of
     from dlrun.run_folders.run import Run
-    from dlrun.run_folders.sweep_folder import Sweep
 
     if len(found) == 1 and isinstance(found[0], Run):
         if metric is not None:
@@ -105,4 +104,4 @@ def _report_of(
     values = values_of(found)
     metric = shared_metric(found) if metric is None else metric
     compared = compare_runs(records, metric, ranked=bool(values), parts=parts, values=values)
-    return report_of_several(records, compared, [each for each in found if isinstance(each, Sweep)], asked)
+    return report_of_several(records, compared, found, asked)

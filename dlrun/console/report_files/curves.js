@@ -145,7 +145,7 @@
       const values = [...within.map((level) => level.value)];
       for (const line of shown)
         line.drawn.forEach((mean, at) => {
-          const sd = line.sds && !state.weight ? line.sds[at] : 0;
+          const sd = (!state.weight && line.sds?.[at]) || 0; // one seed has none
           values.push(mean, mean + sd);
           if (!state.log || mean - sd > 0) values.push(mean - sd);
         });
@@ -179,8 +179,8 @@
       for (const line of shown) {
         const points = (values) => line.epochs.map((epoch, at) => `${x(epoch).toFixed(1)},${y(values[at]).toFixed(1)}`);
         if (line.sds && !state.weight) {
-          const upper = points(line.drawn.map((mean, at) => mean + line.sds[at]));
-          const lower = points(line.drawn.map((mean, at) => mean - line.sds[at])).reverse();
+          const upper = points(line.drawn.map((mean, at) => mean + (line.sds[at] ?? 0)));
+          const lower = points(line.drawn.map((mean, at) => mean - (line.sds[at] ?? 0))).reverse();
           shape(svg, "polygon", { class: "band", points: [...upper, ...lower].join(" ") }).style.fill = line.colour;
         }
         if (state.weight)
@@ -223,7 +223,7 @@
         const measured = line.epochs[at];
         const row = element(tip, "span");
         element(row, "i").style.background = line.colour;
-        const sd = line.sds && !state.weight ? ` ± ${written(line.sds[at])}` : "";
+        const sd = !state.weight && line.sds?.[at] != null ? ` ± ${written(line.sds[at])}` : "";
         const elsewhere = measured === epoch ? "" : ` (epoch ${measured})`;
         row.append(`${line.name} ${written(line.drawn[at])}${sd}${elsewhere}`);
         const spot = shape(pointer, "circle", { class: "spot", cx: x(measured), cy: y(line.drawn[at]), r: 4 });
