@@ -138,6 +138,7 @@ def test_the_loop_knows_no_paths_files_or_pictures() -> None:
     ("library", "homes"),
     [
         ("rich", {"console"}),
+        ("jinja2", {"console"}),
         ("typer", {"console"}),
         ("yaml", {"config"}),
         ("matplotlib", {"templates", "plots", "drawing"}),

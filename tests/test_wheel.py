@@ -27,7 +27,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_the_parts_and_the_configs_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for file in (PROJECT / "dlrun").rglob("*.py"):
+    files = [*(PROJECT / "dlrun").rglob("*.py"), *(PROJECT / "dlrun" / "console" / "report_files").iterdir()]
+    for file in files:
         assert str(file.relative_to(PROJECT)) in names
     for file in (PROJECT / "configs").glob("*.yaml"):
         assert f"dlrun/configs/{file.name}" in names

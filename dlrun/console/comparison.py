@@ -39,7 +39,7 @@ def print_comparison(found: Comparison) -> None:
         told = Table.grid(padding=(0, 2, 0, 0))
         for number, group in enumerate(found.groups, 1):
             settings = (f"{shortened(key)} {value_text(value)}" for key, value in group.shown.items())
-            words = one_line(", ".join(settings)) or _runs_of(group)
+            words = one_line(", ".join(settings)) or runs_of_setting(group)
             told.add_row(Text(str(number)), Text(words, overflow="fold"))
         console.print(told)
         console.print()
@@ -52,18 +52,32 @@ def print_comparison(found: Comparison) -> None:
 def _comparison_table(
     found: Comparison, keys: Sequence[str], heads: Sequence[str], metric: str, is_narrow: bool
 ) -> Table:
-    """A table with a row for each setting and its values of `keys`; without keys its number or its runs.
-
-    A narrow table shows the number of compared pairs only if it differs from the number of seeds.
-    """
-    table, several = plain_table(), len(found.groups) > 1
-    for head in heads or (["setting"] if several else ["runs"]):
+    """The table of the settings with these headings of keys and metric."""
+    table = plain_table()
+    own, rows = comparison_cells(found, keys, is_narrow=is_narrow)
+    settings = len(keys) or 1
+    for head in heads or own[:settings]:
         table.add_column(Text(one_line(shortened(head))), overflow="fold")
     table.add_column(Text("\n".join(map(one_line, shortened(metric).split("\n")))), justify="right")
-    several_seeds = any(group.over[1] > 1 for group in found.groups)
+    table.add_column(own[settings + 1], justify="right")
+    for head in own[settings + 2 :]:
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def comparison_cells(
+    found: Comparison, keys: Sequence[str], *, is_narrow: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for each setting and its values of `keys`; without keys its number or its runs.
+
+    Behind them stand the figure, the number of seeds and, if there is one, the verdict. A narrow table has
+    the number of compared pairs only if it differs from the number of seeds.
+    """
+    several, several_seeds = len(found.groups) > 1, any(group.over[1] > 1 for group in found.groups)
     has_folds = any(group.folds for group in found.groups)
     counted = ("folds × seeds" if several_seeds else "folds") if has_folds else "seeds"
-    table.add_column(counted, justify="right")
     words = [
         ", ".join(filter(None, [found.verdict(g), f"{len(g.diverged)} diverged" if g.diverged else ""]))
         for g in found.groups
@@ -71,21 +85,17 @@ def _comparison_table(
     if is_narrow:
         counts = [f" (n = {len(group.values)})" for group in found.groups]
         words = [text.replace(count, "") for text, count in zip(words, counts, strict=True)]
+    heads = [*(keys or (["setting"] if several else ["runs"])), found.metric, counted]
     with_words = several or any(words)
     if with_words:
-        table.add_column(("beside the best" if found.is_ranked else "beside the first") if several else "")
+        heads.append(("beside the best" if found.is_ranked else "beside the first") if several else "")
+    rows = []
     for place, (group, said) in enumerate(zip(found.groups, words, strict=True), 1):
         cells = [value_text(group.shown[key]) if key in group.shown else "" for key in keys]
-        cells = cells or [str(place) if several else _runs_of(group)]
+        cells = cells or [str(place) if several else runs_of_setting(group)]
         figure = of_setting(group.mean, group.sd) if group.values else ""
-        row = [
-            *map(Text, cells),
-            Text(figure),
-            Text(_count(group, several_seeds)),
-            *[Text(said)] * with_words,
-        ]
-        table.add_row(*row)
-    return table
+        rows.append([*cells, figure, _count(group, several_seeds), *[said] * with_words])
+    return heads, rows
 
 
 def _count(group: SettingResult, several_seeds: bool) -> str:
@@ -96,7 +106,8 @@ def _count(group: SettingResult, several_seeds: bool) -> str:
     return f"{folds} × {seeds}" if several_seeds else str(folds)
 
 
-def _runs_of(group: SettingResult) -> str:
+def runs_of_setting(group: SettingResult) -> str:
+    """The names of the runs of a setting in one line, the first of many."""
     names = group.names + group.diverged
     return one_line(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
 

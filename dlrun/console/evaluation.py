@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,42 @@ _MOST_CLASSES = 20  # in the table of classes
 def print_evaluation(found: Mapping[str, Any]) -> None:
     """Print the results of an evaluation as tables."""
     console = out()
-    per_seed, baselines = found["per_seed"], found["baselines"]
+    print_line(about_evaluation(found), console)
+    if said := about_seen(found):
+        print_line(said, console, "yellow")
+    print_figures(*evaluation_cells(found), console)
+    for warning in found.get("warnings", ()):
+        print_warning(warning, console)
+    if why := found.get("no_baselines"):
+        print_line(f"no baseline learns from the training data: {why}", console)
+    if "loss_of_batches" in found:
+        print_line(said_batches(found["loss_of_batches"]), console)
+    if "per_class" in found:
+        (first, *others), rows, rest = class_cells(found)
+        classes = plain_table()
+        classes.add_column(first)
+        for heading in others:
+            classes.add_column(heading, justify="right")
+        for row in rows:
+            classes.add_row(*map(Text, row))
+        console.print(classes)
+        if rest:
+            print_line(f"{rest}; --json has all, --csv every example", console)
+    if said := said_confusions(found):
+        print_line(said, console)
+    if "per_target" in found:
+        console.print(_targets_table(found["per_target"]))
+        said = "above are means over all targets: where these differ in unit, their own figures count"
+        print_line(said, console)
+    if "intervals" in found:
+        _print_intervals(found["intervals"], console)
+    if "on" not in found:
+        _print_recorded(console, found)
+    print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
+
+
+def about_evaluation(found: Mapping[str, Any]) -> str:
+    """The model that was evaluated, and the number and origin of the examples, in words."""
     epochs = found.get("epochs") or [found["epoch"]]
     of_epoch = f"epoch {epochs[0]}"
     if len(epochs) > 1:
@@ -33,67 +69,62 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
     calibrated += f", {said_thresholds(found['thresholds'])}" if "thresholds" in found else ""
     averaged = f", tta {found['tta']}" if "tta" in found else ""
     model = f"{found['run'] or found['checkpoint']}, {of_epoch}{weights}{calibrated}{averaged}"
-    about = f"{model}, {_examples_of(found)}"
-    print_line(about, console)
-    if said := about_seen(found):
-        print_line(said, console, "yellow")
+    return f"{model}, {_examples_of(found)}"
+
+
+Columns = dict[str, list[str]]  # heading -> a cell for each figure
+
+
+def evaluation_cells(found: Mapping[str, Any]) -> tuple[list[str], Columns, Columns]:
+    """The names of the figures, what was measured of each, and each baseline."""
     unseen = found.get("unseen") if found.get("seen") else None
     figures = ["loss", *found["metrics"]]
-    ours = "mean ± sd" if len(per_seed) > 1 else "model"
-    of_views = f"tta {found['tta']}{', mean ± sd' * (len(per_seed) > 1)}" if "tta" in found else ""
-    measured = {of_views or ours: per_seed}
+    ours = "mean ± sd" if len(found["per_seed"]) > 1 else "model"
+    of_views = f"tta {found['tta']}{', mean ± sd' * (len(found['per_seed']) > 1)}" if "tta" in found else ""
+    measured = {of_views or ours: found["per_seed"]}
     if unseen:
         measured[f"without them, {unseen['examples']:,}"] = unseen["per_seed"]
     if "without_tta" in found:
         measured["without tta"] = found["without_tta"]["per_seed"]
-    print_figures(
+    return (
         figures,
         {
             heading: [of_seeds([seed[figure] for seed in of_seed.values()]) for figure in figures]
             for heading, of_seed in measured.items()
         },
-        {name: [number(baseline.get(figure)) for figure in figures] for name, baseline in baselines.items()},
-        console,
+        {
+            name: [number(baseline.get(figure)) for figure in figures]
+            for name, baseline in found["baselines"].items()
+        },
     )
-    for warning in found.get("warnings", ()):
-        print_warning(warning, console)
-    if why := found.get("no_baselines"):
-        print_line(f"no baseline learns from the training data: {why}", console)
-    if "loss_of_batches" in found:
-        print_line(said_batches(found["loss_of_batches"]), console)
-    if "per_class" in found:
-        classes = plain_table()
-        classes.add_column("class")
-        named = found["per_class"]
-        weighted = ["weight"] if "weight" in found and "weight" in next(iter(named.values())) else []
-        for heading in ("precision", "recall", "f1", "examples", *weighted):
-            classes.add_column(heading, justify="right")
-        worst = sorted(named, key=lambda name: -1.0 if (f1 := named[name]["f1"]) is None else f1)
-        shown = worst[:_MOST_CLASSES] if len(named) > _MOST_CLASSES else named
-        for name in shown:
-            cells = [number(named[name][figure]) or "–" for figure in ("precision", "recall", "f1")]
-            cells += [str(named[name]["examples"]), *(f"{named[name][key]:,.6g}" for key in weighted)]
-            classes.add_row(Text(class_name(name)), *cells)
-        console.print(classes)
-        if len(shown) < len(named):
-            rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1; --json has all"
-            print_line(f"{rest}, --csv every example", console)
-    if pairs := found.get("most_confused"):
-        of_pairs = [
-            f"{class_name(pair['true'])} as {class_name(pair['predicted'])} {_count(pair['count'])}"
-            for pair in pairs
-        ]
-        by = "most often confused, by weight" if "weight" in found else "most often confused"
-        print_line(f"{by}: {', '.join(of_pairs)}", console)
-    if "per_target" in found:
-        console.print(_targets_table(found["per_target"]))
-        said = "above are means over all targets: where these differ in unit, their own figures count"
-        print_line(said, console)
-    if "intervals" in found:
-        _print_intervals(found["intervals"], console)
-    if "on" not in found:
-        _print_recorded(console, found)
-    print_line(f"checkpoint sha256 {found['sha256'][:16]}…", console)
+
+
+def class_cells(
+    found: Mapping[str, Any], most: int = _MOST_CLASSES
+) -> tuple[list[str], list[list[str]], str]:
+    """Headings, a row for each class, of more than `most` the worst, and a line that says so."""
+    named = found["per_class"]
+    weighted = ["weight"] if "weight" in found and "weight" in next(iter(named.values())) else []
+    worst = sorted(named, key=lambda name: -1.0 if (f1 := named[name]["f1"]) is None else f1)
+    shown = worst[:most] if len(named) > most else list(named)
+    rows = []
+    for name in shown:
+        cells = [number(named[name][figure]) or "–" for figure in ("precision", "recall", "f1")]
+        cells += [str(named[name]["examples"]), *(f"{named[name][key]:,.6g}" for key in weighted)]
+        rows.append([class_name(name), *cells])
+    left_out = len(shown) < len(named)
+    rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1" if left_out else ""
+    return ["class", "precision", "recall", "f1", "examples", *weighted], rows, rest
+
+
+def said_confusions(found: Mapping[str, Any]) -> str:
+    """A line on the pairs of classes that are confused most often; "" if there are none."""
+    of_pairs = [
+        f"{class_name(pair['true'])} as {class_name(pair['predicted'])} {_count(pair['count'])}"
+        for pair in found.get("most_confused", ())
+    ]
+    by = "most often confused, by weight" if "weight" in found else "most often confused"
+    return f"{by}: {', '.join(of_pairs)}" if of_pairs else ""
 
 
 def print_views(tta: str | None) -> None:
@@ -158,28 +189,39 @@ def _print_recorded(console: Console, found: Mapping[str, Any]) -> None:
 
 def _print_intervals(found: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Print how many targets lie where quantiles promise it; of many targets the first."""
-    shown = list(found)[:_MOST_TARGETS]
-    between, below = plain_table(), plain_table()
-    for table, headings in (
-        (between, ("interval", "promised", "covered", "mean width")),
-        (below, ("quantile", "lie below it")),
-    ):
-        table.add_column("target")
-        for heading in headings:
+    shown = dict(islice(found.items(), _MOST_TARGETS))
+    for (first, *others), rows in (interval_cells(shown), quantile_cells(shown)):
+        table = plain_table()
+        table.add_column(first)
+        for heading in others:
             table.add_column(heading, justify="right")
-    for name in shown:
-        title = Text(clean(name[:60]))
-        for own in found[name]["between"]:
-            ends = " to ".join(f"{level:.3g}" for level in own["levels"])
-            shares = (f"{100 * own[key]:.1f} %" for key in ("promised", "covered"))
-            between.add_row(title, ends, *shares, number(own["mean_width"]))
-        for own in found[name]["below"]:
-            below.add_row(title, f"{own['level']:.3g}", f"{100 * own['share']:.1f} %")
-    for table in (between, below):
-        if table.row_count:
+        for row in rows:
+            table.add_row(*map(Text, row))
+        if rows:
             console.print(table)
     if len(shown) < len(found):
         print_line(f"intervals of the first {len(shown)} of {len(found):,} targets; --json has all", console)
+
+
+def interval_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for each predicted interval of each target: the promised and the covered share."""
+    rows = []
+    for name, own in found.items():
+        for each in own["between"]:
+            ends = " to ".join(f"{level:.3g}" for level in each["levels"])
+            shares = (f"{100 * each[key]:.1f} %" for key in ("promised", "covered"))
+            rows.append([clean(name[:60]), ends, *shares, number(each["mean_width"])])
+    return ["target", "interval", "promised", "covered", "mean width"], rows
+
+
+def quantile_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for each predicted quantile of each target: the share that lies below it."""
+    rows = [
+        [clean(name[:60]), f"{each['level']:.3g}", f"{100 * each['share']:.1f} %"]
+        for name, own in found.items()
+        for each in own["below"]
+    ]
+    return ["target", "quantile", "lie below it"], rows
 
 
 def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:

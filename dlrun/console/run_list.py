@@ -14,7 +14,12 @@ from dlrun.console.numbers import duration, number, of_seeds, yaml_text
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs, newest first, as plain lines: rich takes half a second for a table of 1,000 rows."""
-    lines = [("run", "status", "epochs", "time", "best", "last")]
+    print_lines(lines_of_runs(rows), under=2)
+
+
+def lines_of_runs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The headings of a list of runs, and the cells of each."""
+    lines: list[tuple[str, ...]] = [("run", "status", "epochs", "time", "best", "last")]
     for row in rows:
         best = f"{_figures(row['best'])} at {row['best_epochs']}" if row["best"] else ""
         told = {column: row["last"][column] for column in row["told"]}
@@ -29,7 +34,7 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
                 _figures(told),
             )
         )
-    print_lines(lines, under=2)
+    return lines
 
 
 def print_columns(records: Sequence[Record], names: Sequence[str], keys: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,10 +25,10 @@ def print_results(
     figures = [column for column in summary["final"] if column not in ("lr", "seconds")]
     print_figures(
         figures,
-        _measured(summary, figures),
+        measured_cells(summary, figures),
         {
             name: [number(of_columns.get(column.removesuffix(AVERAGED))) for column in figures]
-            for name, of_columns in _baselines(summary).items()
+            for name, of_columns in baselines_by_name(summary).items()
         },
         console,
     )
@@ -37,18 +37,14 @@ def print_results(
     if len(summary["seeds"]) > 1:
         print_line(f"mean ± standard deviation over {len(summary['seeds'])} seeds", console)
     if summary.get("average"):
-        print_line(_said_average(summary["average"], len(summary["seeds"])), console)
+        print_line(said_average(summary["average"], len(summary["seeds"])), console)
     if "loss_of_batches" in summary:
         print_line(said_batches(summary["loss_of_batches"]), console)
     print_verdicts(console, summary)
-    status = _said_status(summary)
-    if len(summary["seeds"]) > 1 and (stopped := summary.get("stopped")):
-        said = ", ".join(f"seed {seed} after epoch {epoch}" for seed, epoch in stopped.items())
-        print_line(f"stopped early: {said}", console)
-    reason = f", because {summary['reason']}," if summary.get("reason") else ""
-    end = f"{status} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
-    print_unbroken(f"{end}: {folder}", console)
-    if said := _within(summary):
+    if said := said_stops(summary):
+        print_line(said, console)
+    print_unbroken(f"{said_end(summary)}: {folder}", console)
+    if said := said_within(summary):
         print_line(said, console)
     if drawn := summary.get("pictures"):
         names = [name.removeprefix("plots/") for name in drawn]
@@ -59,6 +55,21 @@ def print_results(
         print_unbroken(f"evaluate: {eval_command}", console)
 
 
+def said_end(summary: Mapping[str, Any]) -> str:
+    """The end of a run in a line: its status, last epoch, reason and duration."""
+    reason = f", because {summary['reason']}," if summary.get("reason") else ""
+    return (
+        f"{_said_status(summary)} after epoch {summary['epochs']}{reason} in {duration(summary['seconds'])}"
+    )
+
+
+def said_stops(summary: Mapping[str, Any]) -> str:
+    """A line on the epochs after which seeds stopped early; "" for one seed, or if none did."""
+    stopped = summary.get("stopped") if len(summary["seeds"]) > 1 else None
+    said = ", ".join(f"seed {seed} after epoch {epoch}" for seed, epoch in (stopped or {}).items())
+    return f"stopped early: {said}" if said else ""
+
+
 def _said_status(summary: Mapping[str, Any]) -> str:
     """The end of a run in words: `stopped` by its --max-time, or by a signal."""
     if summary["status"] == "interrupted":
@@ -66,7 +77,7 @@ def _said_status(summary: Mapping[str, Any]) -> str:
     return str(summary["status"])
 
 
-def _within(summary: Mapping[str, Any]) -> str:
+def said_within(summary: Mapping[str, Any]) -> str:
     """A line on the epoch that a signal stopped, and the steps of it that are trained again; "" if none."""
     within = summary.get("within") if summary["status"] == "interrupted" else None
     if not within:
@@ -78,7 +89,7 @@ def _within(summary: Mapping[str, Any]) -> str:
     return f"{begun}, and resume trains it again {again}"
 
 
-def _said_average(found: Mapping[str, Any], seeds: int) -> str:
+def said_average(found: Mapping[str, Any], seeds: int) -> str:
     """A line on the weights that are taken, averaged or as trained, with the figure of both."""
     taken = found["taken"]
     if found["are_same"]:
@@ -116,14 +127,14 @@ def print_what_went_wrong(summary: Mapping[str, Any], resume_command: str) -> No
     if summary["status"] == "interrupted":
         reason = f", because {summary['reason']}" if summary.get("reason") else ""
         print_line(f"{_said_status(summary)} after epoch {summary['epochs']}{reason}", console)
-        if said := _within(summary):
+        if said := said_within(summary):
             print_line(f"  {said}", console)
         print_unbroken(f"  resume: {resume_command}", console)
     if any(verdict["met"] is False for verdict in summary["expect"]):
         print_verdicts(console, summary)
 
 
-def _measured(summary: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
+def measured_cells(summary: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
     """The figures of the last and of the best epoch as cells, each with its heading."""
     best = summary["best"] or {}
     found = {f"final, {_last_epochs(summary)}": summary["final"]}
@@ -135,7 +146,7 @@ def _measured(summary: Mapping[str, Any], columns: Sequence[str]) -> dict[str, l
     }
 
 
-def _baselines(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def baselines_by_name(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """The baselines of a run: baseline -> column -> value."""
     found: dict[str, dict[str, float]] = {}
     for split, of_split in summary.get("baselines", {}).items():
@@ -158,20 +169,29 @@ def print_verdicts(console: Console, summary: Mapping[str, Any]) -> None:
     table = plain_table()
     for heading in ("expected", "measured", "met"):
         table.add_column(heading, justify="left" if heading != "measured" else "right")
+    for claim in claims:
+        expected, measured, met = verdict_cells(claim)
+        style = {True: "green", False: "bold red", None: "dim"}[claim["met"]]
+        table.add_row(expected, measured, Text(met, style))
+    console.print(table)
+    for reason in reasons_of_none(claims):
+        print_line(reason, console)
+
+
+def verdict_cells(claim: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A claim of `expect`, the measured value and the verdict, in words."""
+    figure, met = claim["measured"], claim["met"]
+    has_none = met is None and (figure is None or math.isnan(figure))
+    missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
+    verdict = "not judged" if met is None else "yes" if met else f"no{missed}"
+    return f"{claim['column']} {claim['claim']}", "–" if has_none else number(figure), verdict
+
+
+def reasons_of_none(claims: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each reason why claims were not judged."""
     reasons = {
         claim["why"]: claim.get("check_judges", True)
         for claim in claims
         if claim["met"] is None and claim.get("why")
     }
-    for claim in claims:
-        missed = f", missed by {number(claim['missed_by'])}" if claim.get("missed_by") is not None else ""
-        met = Text("yes", "green") if claim["met"] else Text(f"no{missed}", "bold red")
-        if claim["met"] is None:
-            met = Text("not judged", "dim")
-        figure = claim["measured"]
-        has_none = claim["met"] is None and (figure is None or math.isnan(figure))
-        measured = "–" if has_none else number(figure)
-        table.add_row(f"{claim['column']} {claim['claim']}", measured, met)
-    console.print(table)
-    for why, check_judges in reasons.items():
-        print_line(f"not judged: {why}{'; --check judges it' * check_judges}", console)
+    return [f"not judged: {why}{'; --check judges it' * judges}" for why, judges in reasons.items()]

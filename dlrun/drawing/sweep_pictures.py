@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,9 +25,8 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.run_folders.comparison import Comparison
-from dlrun.run_folders.records import read_record
+from dlrun.run_folders.setting_curves import over_epochs, rows_of
 from dlrun.run_folders.setting_results import SettingResult
-from dlrun.run_folders.significance import Replicate
 from dlrun.system.files import make_folder
 from dlrun.training.figures import column_name
 from dlrun.training.plot_files import boxes_noted, write_picture
@@ -147,9 +145,10 @@ def curves_figure(found: Comparison) -> Figure | None:
     longest: Numbers = np.zeros(0)
     reached_values = list[Numbers]()
     for number, (group, said) in enumerate(zip(drawn, labels_of(drawn, keys, 50), strict=True)):
-        epochs, values = over_epochs(group, column, is_last=not found.is_of_best_epoch)
-        if not len(epochs):
+        measured_at, figures = over_epochs(group, rows_of(group), column, is_last=not found.is_of_best_epoch)
+        if not measured_at:
             continue
+        epochs, values = np.array(measured_at, dtype=np.float64), np.array(figures, dtype=np.float64)
         reached = mean_and_spread(list(group.values.values()))
         label = f"{said}: {reached}"
         # many overlapping bands would hide the lines
@@ -175,32 +174,3 @@ def curves_figure(found: Comparison) -> Figure | None:
     ]
     put_title(figure, f"{what}\n{' · '.join(filter(None, facts))}")
     return figure
-
-
-def over_epochs(group: SettingResult, column: str, *, is_last: bool = True) -> tuple[Numbers, Numbers]:
-    """The epochs (n,) at which a column was measured for every seed, and its figures (n, seeds).
-
-    With `is_last` figures after the last epoch are compared: a column that is measured only then has just
-    that one.
-    """
-    of_seeds: dict[Replicate, dict[int, float]] = {}
-    ends = set[int]()
-    for run in group.runs:
-        fold = read_record(run).fold if group.folds else None
-        rows = run.rows()
-        ends.add(max(rows.get("epoch", ()), default=0))
-        for epoch, seed, value in zip(
-            rows.get("epoch", ()), rows.get("seed", ()), rows.get(column, ()), strict=False
-        ):
-            key = seed if fold is None else (fold, seed)
-            if key in group.values and value is not None and math.isfinite(value):
-                of_seeds.setdefault(key, {})[epoch] = value
-    stopped = {len({*map(max, of_seeds.values())}) > 1} if of_seeds else {False}
-    if is_last and len(ends) == 1 and stopped == {False}:
-        for key, value in group.values.items():
-            of_seeds.setdefault(key, {}).setdefault(max(ends), value)
-    shared = sorted(set.intersection(*map(set, of_seeds.values()))) if of_seeds else []
-    values = [[by_epoch[epoch] for by_epoch in of_seeds.values()] for epoch in shared]
-    return np.array(shared, dtype=np.float64), np.array(values, dtype=np.float64).reshape(
-        len(shared), len(of_seeds)
-    )

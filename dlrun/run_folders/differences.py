@@ -116,12 +116,17 @@ def settings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
 
 
 def surroundings(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
-    """The differences in data, machine and versions, each with both values; None if a run lacks one.
+    """The differences in data, machine and versions, each with both values as `surroundings_of` has them."""
+    a, b = surroundings_of(first), surroundings_of(second)
+    return {name: (a[name], b[name]) for name in a if a[name] != b[name]}
 
-    For a run that was resumed elsewhere the value lists the epochs from which on it changed.
+
+def surroundings_of(record: Record) -> dict[str, Any]:
+    """All but the settings that may explain a run's figures: data, machine, versions; None if not recorded.
+
+    For a run that was resumed elsewhere a value lists the epochs from which on it changed.
     """
-    both = {name: (_said(first, path), _said(second, path)) for name, path in _PLACES.items()}
-    return {name: values for name, values in both.items() if values[0] != values[1]}
+    return {name: _said(record, path) for name, path in _PLACES.items()}
 
 
 def _said(record: Record, path: tuple[str, ...]) -> Any:

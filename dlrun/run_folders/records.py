@@ -104,7 +104,7 @@ class Record:
         The `seconds` are those of the whole run, under its first seed.
         """
         figures: Mapping[str, Sequence[float | None]] = self._figures()
-        of_seeds = zip(self.summary.get("seeds", ()), figures.get(column, ()), strict=False)
+        of_seeds = zip(self.summary["seeds"], figures[column], strict=False) if column in figures else ()
         return {seed: value for seed, value in of_seeds if value is not None and abs(value) < LARGEST}
 
     def of_taken_weights(self, column: str) -> dict[int, float]:

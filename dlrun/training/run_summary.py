@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -92,6 +93,7 @@ class RunSummary:
             "parameters": plan.layers.parameters,
             **({"frozen_parameters": freezing.count} if (freezing := plan.recipe.freezing).weights else {}),
             "multiply_adds": plan.layers.multiply_adds,
+            "layers": [asdict(layer) for layer in plan.layers.layers],
             **self._surroundings,
             "stretches": [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)],
             "git": before.get("git") or git_commit(),

@@ -167,7 +167,7 @@ def test_the_examples_name_what_there_is(
             done = dlrun(name, *runs, "--dry-run", tiny, *words[1:])
         elif name == "lr":  # --apply needs more steps than a test has time for
             done = dlrun(name, *runs, tiny, *(word for word in words[1:] if word != "--apply"), "--steps", 20)
-        elif name in ("eval", "calibrate", "plot", "compare", "runs", "rm", "diff", "reproduce"):
+        elif name in ("eval", "calibrate", "plot", "compare", "report", "runs", "rm", "diff", "reproduce"):
             done = dlrun(name, *runs, *["--yes"] * (name == "rm"), *words)
         elif name == "slurm":
             done = dlrun(name, "--name", "a_new_one", *words)

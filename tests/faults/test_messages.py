@@ -73,6 +73,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "new": ("dlrun.system.files.write_atomically", ("new", "loss", "my_focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),
+    "report": ("dlrun.console.run_report.report_of_run", ("report", "tiny-001", "-o", "{tiny}.html")),
     "rm": ("dlrun.run_folders.deletion.describe_folder", ("rm", "tiny-001", "--yes")),
     "diff": ("dlrun.run_folders.differences.differences_between", ("diff", "tiny-001", "tiny-001")),
     "reproduce": ("dlrun.results.reproduction.differences_between", ("reproduce", "tiny-001")),

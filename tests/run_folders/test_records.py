@@ -105,3 +105,10 @@ def test_runs_of_the_same_data_are_one_setting_wherever_it_lies(tmp_path: Path) 
     )
     assert here == there
     assert here != Record(Run(tmp_path), {"dataset.name": "csv"}, {}).setting("test_mae")
+
+
+@pytest.mark.parametrize("seeds", [True, 7, "01", {"a": 1}, None])
+def test_figures_of_unknown_seeds_are_none(tmp_path: Path, seeds: object) -> None:
+    run = made(tmp_path)
+    run.write_json("summary.json", run.summary() | {"seeds": seeds})
+    assert chosen_records([run])[0].of_seeds("train_accuracy") == {}

@@ -14,7 +14,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, slurm, sweep, train, tune
+from dlrun.console.commands import (
+    calibrate,
+    evaluate,
+    init,
+    look,
+    new,
+    report,
+    runs,
+    slurm,
+    sweep,
+    train,
+    tune,
+)
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -186,13 +198,14 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "sweep": sweep.sweep,
     "slurm": slurm.slurm,
     "compare": sweep.compare,
+    "report": report.report,
     "runs": runs.list_runs,
     "rm": runs.rm,
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "report", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "report", "runs", "rm", "diff")
 
 
 def _help(command: Callable[..., None]) -> str:

@@ -49,6 +49,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun slurm spiral_relu-sweep-001 --array 8 --gpus 1",
     ),
     "compare": ("dlrun compare 'spiral_*'", "dlrun compare spiral_relu-sweep-001 --metric train_loss"),
+    "report": (
+        "dlrun report last",
+        "dlrun report spiral_relu-sweep-001 -o sweep.html",
+        "dlrun report spiral_relu-001 spiral_relu-002 --metric train_accuracy",
+        "dlrun report last --markdown -o card",
+    ),
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
     "rm": ("dlrun rm spiral_relu-001", "dlrun rm spiral_relu-sweep-001 --yes"),
     "diff": ("dlrun diff spiral_relu-001 spiral_relu-002",),

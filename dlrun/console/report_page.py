@@ -1,0 +1,149 @@
+"""A report as one HTML file, or as a README.md with pictures beside it (`dlrun report`)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dlrun.console.report_blocks import Charts, Pictures, Report, Section, Warnings
+from dlrun.errors import UserError
+from dlrun.results.report_pictures import Picture
+from dlrun.system.files import make_folder, open_bounded, size_text, write_atomically
+
+_FILES = Path(__file__).with_name("report_files")
+_ANOTHER = "name another file with -o"
+MOST_OF_PICTURES = 2_400_000  # bytes in the file: with text and curves it stays below 3 MB
+CARD = "README.md"
+_CARD_MARK = "<!-- written by dlrun report -->"
+_ONE_LINE = re.compile(r"\s+")
+_MARKS = re.compile(r"([\\`*_\[\]<>|~$&#])")  # signs that Markdown takes for more than letters
+
+
+def write_page(report: Report, path: Path) -> list[str]:
+    """Write a report as one HTML file; give a line for each picture that is left out for its size."""
+    report, left_out = _within_size(report)
+    content = page_of(report).encode(errors="replace")
+    make_folder(path.parent, _ANOTHER)
+    write_atomically(path, lambda file: file.write(content), _ANOTHER)
+    return left_out
+
+
+def page_of(report: Report) -> str:
+    """The report as HTML that loads nothing: whatever is of a run is text in it, not markup."""
+    environment = Environment(
+        loader=FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (Markup((_FILES / name).read_text("utf-8")) for name in ("page.css", "curves.js"))
+    digest = b64encode(sha256(script.encode()).digest()).decode()  # the only script that a browser may run
+    return environment.get_template("page.html").render(
+        report=report, style=style, script=script, digest=digest
+    )
+
+
+def write_card(report: Report, folder: Path) -> Path:
+    """Write a report as README.md in a folder, with its pictures beside it; give its path.
+
+    Raises UserError if there is a README.md that is not of `dlrun report`.
+    """
+    path = folder / CARD
+    make_folder(folder, "name another folder with -o")
+    _refuse_other_card(path)
+    named = {id(picture): name for name, picture in _names(report.pictures).items()}
+    for picture in report.pictures:
+        target, content = folder / named[id(picture)], picture.content
+        write_atomically(target, lambda file, content=content: file.write(content), _ANOTHER)  # type: ignore[misc]
+    content = card_of(report, named).encode(errors="replace")
+    write_atomically(path, lambda file: file.write(content), _ANOTHER)
+    return path
+
+
+def card_of(report: Report, names: dict[int, str]) -> str:
+    """The report as Markdown; `names` are those of its pictures' files, by their ids."""
+    environment = Environment(
+        loader=FileSystemLoader(_FILES),
+        autoescape=False,  # `finalize` escapes for Markdown instead
+        finalize=_escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["verbatim"] = Markup
+    return environment.get_template("card.md").render(
+        report=report, mark=Markup(_CARD_MARK), file_of=lambda picture: Markup(names[id(picture)])
+    )
+
+
+def _escaped(value: object) -> object:
+    """A value as text in a line of Markdown, without marks; Markup stays as it is."""
+    if isinstance(value, Markup):
+        return value
+    return _MARKS.sub(r"\\\1", _ONE_LINE.sub(" ", str(value)))
+
+
+def _refuse_other_card(path: Path) -> None:
+    try:
+        with open_bounded(path, 1 << 26) as file:
+            first = file.readline(200).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"cannot replace {path}: {error.strerror}", fix="name another folder with -o"
+        ) from None
+    if first != _CARD_MARK:
+        fix = "name another folder with -o, or move the file"
+        raise UserError(f"there is a {CARD} that dlrun report did not write", where=str(path), fix=fix)
+
+
+def _names(pictures: list[Picture]) -> dict[str, Picture]:
+    """A file name for each picture: its own in plain letters, numbered if another has it."""
+    named: dict[str, Picture] = {}
+    for picture in pictures:
+        plain = re.sub(r"[^\w.-]+", "_", picture.path.stem, flags=re.ASCII).strip(".") or "picture"
+        name, number = f"{plain}{picture.path.suffix.lower()}", 1
+        while name in named:
+            number += 1
+            name = f"{plain}_{number}{picture.path.suffix.lower()}"
+        named[name] = picture
+    return named
+
+
+def _within_size(report: Report) -> tuple[Report, list[str]]:
+    """The report without its largest pictures if all would be too many bytes, and lines that say so."""
+    kept = sorted(report.pictures, key=lambda picture: len(picture.uri))
+    left_out = list[Picture]()
+    while sum(len(picture.uri) for picture in kept) > MOST_OF_PICTURES:
+        left_out.append(kept.pop())
+    if not left_out:
+        return report, []
+    gone = {id(picture) for picture in left_out}
+    said = [
+        f"{picture.name} is left out of the report, for its {size_text(len(picture.content))}: {picture.path}"
+        for picture in left_out
+    ]
+    sections = [_without(section, gone) for section in report.sections]
+    first, *others = sections
+    noted = replace(first, blocks=[*first.blocks, Warnings(said)])
+    return replace(report, sections=[noted, *others]), said
+
+
+def _without(section: Section, gone: set[int]) -> Section:
+    """A section without some pictures, by their ids."""
+    blocks = []
+    for block in section.blocks:
+        if isinstance(block, Pictures):
+            block = replace(block, pictures=[each for each in block.pictures if id(each) not in gone])
+        elif isinstance(block, Charts) and block.picture and id(block.picture) in gone:
+            block = replace(block, picture=None)
+        blocks.append(block)
+    return replace(section, blocks=blocks)

@@ -1,0 +1,292 @@
+"""The report of one run (`dlrun report`): its sections, from the files of its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dlrun import __version__
+from dlrun.config.keys import AVERAGED
+from dlrun.config.registry import Parts
+from dlrun.console.evaluation import (
+    about_evaluation,
+    about_seen,
+    class_cells,
+    evaluation_cells,
+    interval_cells,
+    quantile_cells,
+    said_confusions,
+)
+from dlrun.console.numbers import (
+    compact,
+    number,
+    of_seeds,
+    said_batches,
+    said_trainset,
+    seeds_text,
+    shape_text,
+    value_text,
+)
+from dlrun.console.report_blocks import Block, Charts, Code, Pictures, Report, Section, Table, Warnings, Words
+from dlrun.console.training_results import (
+    baselines_by_name,
+    measured_cells,
+    reasons_of_none,
+    said_average,
+    said_end,
+    said_stops,
+    verdict_cells,
+)
+from dlrun.results.report_curves import charts_of_run
+from dlrun.results.report_pictures import CURVES, Picture, pictures_of_run
+from dlrun.run_folders.differences import surroundings_of
+from dlrun.run_folders.records import Record
+from dlrun.run_folders.run import ENDED
+from dlrun.run_folders.sound_entries import evaluation_entries, summary_entries
+from dlrun.system.bounds import CONFIG
+from dlrun.system.files import read_bounded
+from dlrun.system.processes import quoted
+
+_MOST_SEEDS = 100  # rows of a table
+_MOST_CLASSES = 100
+_MOST_TARGETS = 100
+_MOST_LAYERS = 200
+
+
+def report_of_run(record: Record, parts: Parts) -> Report:
+    """The report of a run. Raises UserError if metrics.csv is damaged."""
+    summary, refused = summary_entries(record.summary)
+    pictures = pictures_of_run(record.run, parts)
+    sections = [
+        Section("Results", [*_figures(record, summary, refused)]),
+        Section("Curves", [*_curves(record, summary, pictures)]),
+        Section("Seeds", [*_seeds(summary)]),
+        Section("Evaluation", [*_evaluations(record)]),
+        Section("Pictures", [*_pictures(pictures, of_data=False)]),
+        Section("Data", [*data_blocks(record, summary), *_pictures(pictures, of_data=True)]),
+        Section("Model", [*model_blocks(record, summary)]),
+        Section("Config", [*config_blocks(record)]),
+        Section("Repeat it", [*_repetition(record, summary), *environment_blocks(record)]),
+    ]
+    lead = [said_choice(record), _said_end(record, summary)]
+    return Report(record.name, lead, [each for each in sections if each.blocks], f"dlrun {__version__}")
+
+
+def said_choice(record: Record) -> str:
+    """The model, the data, the loss and the optimizer of a run in a sentence."""
+    named = {kind: record.config.get(f"{kind}.name") or record.config.get(kind) for kind in _CHOSEN}
+    if not all(isinstance(name, str) for name in named.values()):
+        return ""
+    architecture, dataset, loss, optimizer = named.values()
+    seeds = sorted(record.seeds)
+    of_seeds = f"; {len(seeds)} seeds, {seeds_text(seeds)}" if len(seeds) > 1 else ""
+    return f"{architecture} trained on {dataset}: loss {loss}, optimizer {optimizer}{of_seeds}."
+
+
+_CHOSEN = ("architecture", "dataset", "loss", "optimizer")
+
+
+def _said_end(record: Record, summary: Mapping[str, Any]) -> str:
+    """The status of a run in a sentence, with the error that ended it."""
+    status = record.run.status(record.summary)
+    planned = summary["planned_epochs"]
+    end = said_end({**summary, "status": status}) if summary["status"] else status
+    of = f" (of {planned:,} epochs)" if planned and planned != summary["epochs"] else ""
+    error = f" {summary['error']}" if summary["error"] else ""
+    return f"{end[:1].upper()}{end[1:]}{of}.{error}"
+
+
+def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str]) -> Iterator[Block]:
+    columns = [column for column in summary["final"] if column not in ("lr", "seconds")]
+    if columns and summary["seeds"]:
+        measured = measured_cells(summary, columns)
+        baselines = {
+            name: [number(figures.get(column.removesuffix(AVERAGED))) for column in columns]
+            for name, figures in baselines_by_name(summary).items()
+        }
+        cells = [*measured.values(), *baselines.values()]
+        rows = [[column, *(of[row] for of in cells)] for row, column in enumerate(columns)]
+        caption = "Figures of the model and of baselines, which are guesses without a model"
+        yield Table(caption if baselines else "Figures", ["figure", *measured, *baselines], rows)
+    seeds = len(summary["seeds"])
+    notes = [
+        said_trainset(columns),
+        f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "",
+        said_average(summary["average"], seeds) if summary["average"] else "",
+        said_batches(summary["loss_of_batches"]) if summary["loss_of_batches"] else "",
+        said_stops(summary),
+    ]
+    yield from (Words(f"{note[:1].upper()}{note[1:]}.") for note in notes if note)
+    if claims := summary["expect"]:
+        rows = [list(verdict_cells(claim)) for claim in claims]
+        yield Table("Claims of the config", ["expected", "measured", "met"], rows)
+        yield from (Words(f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons_of_none(claims))
+    warnings = list(summary["warnings"])
+    if not record.summary:
+        warnings.append("there is no summary.json that can be read: figures are missing")
+    elif refused:
+        said = ", ".join(refused)
+        warnings.append(f"left out, as summary.json has them in a form that dlrun does not write: {said}")
+    if record.run.status(record.summary) not in ENDED:
+        warnings.append("the run is not complete: figures are those so far")
+    if warnings:
+        yield Warnings(warnings)
+
+
+def _curves(record: Record, summary: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[Block]:
+    if charts := charts_of_run(record.run.rows(), summary):
+        yield Charts(charts, next((each for each in pictures if each.path.stem == CURVES), None))
+
+
+def _pictures(pictures: Sequence[Picture], *, of_data: bool) -> Iterator[Block]:
+    if shown := [each for each in pictures if each.path.stem != CURVES and each.of_data is of_data]:
+        yield Pictures(shown)
+
+
+def _seeds(summary: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the figures of each seed, and their spread; nothing of a single seed."""
+    seeds, best = summary["seeds"], summary["best"]
+    columns = {
+        name: own["values"]
+        for name, own in summary["final"].items()
+        if name not in ("lr", "seconds") and len(own["values"]) == len(seeds)
+    }
+    if len(seeds) < 2 or not columns:
+        return
+    epochs = best["epochs"] if best else {}
+    rows = [
+        [str(seed), str(epochs.get(str(seed), "")), *(number(values[row]) for values in columns.values())]
+        for row, seed in enumerate(seeds[:_MOST_SEEDS])
+    ]
+    known = [[each for each in values if each is not None] for values in columns.values()]
+    rows.append(["mean ± sd", "", *(of_seeds(values) for values in known)])
+    yield Table("Figures of each seed after its last epoch", ["seed", "best epoch", *columns], rows)
+    if len(seeds) > _MOST_SEEDS:
+        yield Words(f"The first {_MOST_SEEDS} of {len(seeds):,} seeds; mean and spread are of all.")
+
+
+def _evaluations(record: Record) -> Iterator[Block]:
+    """Yield what each evaluation by `dlrun eval` found."""
+    folder = record.run.folder / "eval"
+    paths = [] if folder.is_symlink() else sorted(folder.glob("*.json"))
+    for path in paths:
+        found = evaluation_entries(path)
+        if not found:
+            yield Warnings([f"eval/{path.name} is left out: it is no report that dlrun eval writes"])
+            continue
+        figures, measured, baselines = evaluation_cells(found)
+        cells = [*measured.values(), *baselines.values()]
+        rows = [[figure, *(of[row] for of in cells)] for row, figure in enumerate(figures)]
+        yield Table(about_evaluation(found), ["figure", *measured, *baselines], rows)
+        yield from _of_examples(found)
+        warnings = [*found.get("warnings", ()), about_seen(found), found.get("foreign", "")]
+        if not found.get("same_data", True) and "on" not in found:
+            warnings.append("the data is not what the model was trained on")
+        if said := [line for line in warnings if line]:
+            yield Warnings(said)
+    if not paths and record.run.status(record.summary) in ENDED:
+        command = quoted(["dlrun", "eval", record.name])
+        yield Words(f"There is none yet: {command} writes one, which the next report has.")
+
+
+def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the figures of each class or each target of an evaluation."""
+    if found.get("per_class"):
+        heads, rows, rest = class_cells(found, _MOST_CLASSES)
+        yield Table(f"Each class of {_named(found)}", heads, rows)
+        if rest:
+            yield Words(f"These are {rest}.")
+    if said := said_confusions(found):
+        yield Words(f"{said[:1].upper()}{said[1:]}.")
+    if targets := found.get("per_target"):
+        names = list(targets)[:_MOST_TARGETS]
+        heads = list(dict.fromkeys(figure for name in names for figure in targets[name]))
+        rows = [[name, *(number(targets[name].get(head)) or "–" for head in heads)] for name in names]
+        yield Table(f"Each target of {_named(found)}", ["target", *heads], rows)
+        if len(names) < len(targets):
+            yield Words(f"The first {len(names)} of {len(targets):,} targets.")
+    intervals = dict(islice(found.get("intervals", {}).items(), _MOST_TARGETS))
+    for heads, rows in (interval_cells(intervals), quantile_cells(intervals)):
+        if rows:
+            yield Table(f"Predicted {heads[1]}s of {_named(found)}", heads, rows)
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    """The examples of an evaluation in words."""
+    views = f", tta {found['tta']}" if "tta" in found else ""
+    return f"{Path(found['on']).name if 'on' in found else found['split']}{views}"
+
+
+def data_blocks(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the dataset of a run, its options and the number of examples in each split."""
+    rows = options_of(record, "dataset")
+    if data := summary["data"]:
+        rows += [[f"{name} examples", f"{count:,}"] for name, count in data["examples"].items()]
+        rows.append(["fingerprint", data["fingerprint"]])
+    if rows:
+        yield Table("Dataset", ["data", "value"], rows)
+
+
+def model_blocks(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the architecture of a run, its options, size and layers."""
+    rows = options_of(record, "architecture")
+    if (count := summary["parameters"]) is not None:
+        frozen = summary["frozen_parameters"]
+        rows.append(["parameters", f"{count:,}{f', {frozen:,} of them frozen' if frozen else ''}"])
+    if (sums := summary["multiply_adds"]) is not None:
+        rows.append(["multiply-adds for one example", f"{sums:,} ({compact(sums)})"])
+    if rows:
+        yield Table("Architecture", ["model", "value"], rows)
+    if layers := summary["layers"]:
+        heads = ["layer", "kind", "output", "parameters", "multiply-adds"]
+        cells = [
+            [
+                each["name"],
+                each["kind"],
+                shape_text(each["output_shape"]),
+                f"{each['parameters']:,}",
+                f"{each['multiply_adds']:,}",
+            ]
+            for each in layers[:_MOST_LAYERS]
+        ]
+        yield Table("Layers, for one example", heads, cells)
+        if len(layers) > _MOST_LAYERS:
+            yield Words(f"The first {_MOST_LAYERS} of {len(layers):,} layers.")
+
+
+def options_of(record: Record, kind: str) -> list[list[str]]:
+    """The name and the options of a part in a run's config, each with its value."""
+    name = record.config.get(f"{kind}.name")
+    options = {key: value for key, value in record.config.items() if key.startswith(f"{kind}.")}
+    rows = [[key.partition(".")[2], value_text(value)] for key, value in options.items()]
+    return [[kind, value_text(name)], *(row for row in rows if row[0] != "name")] if name else rows
+
+
+def config_blocks(record: Record) -> Iterator[Block]:
+    """Yield the config of a run as it stands in its folder."""
+    if record.unread:
+        yield Warnings([f"config.yaml cannot be read: {record.unread}"])
+    try:
+        text = read_bounded(record.run.config, CONFIG).decode(errors="replace")
+    except OSError:
+        return
+    yield Code(text, "yaml")
+
+
+def _repetition(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the commands that train the run again."""
+    if commands := [summary["command"], *summary["resumed"]]:
+        yield Words("It was trained by:")
+        yield Code("\n".join(quoted(command) for command in commands if command), "sh")
+    yield Words("With its folder, or with the config above as config.yaml, it is trained again by:")
+    yield Code(f"{quoted(['dlrun', 'reproduce', record.name])}\ndlrun train config.yaml", "sh")
+
+
+def environment_blocks(record: Record) -> Iterator[Block]:
+    """Yield all that a repetition has to be alike in: versions, machine, code, data."""
+    found = {name: value for name, value in surroundings_of(record).items() if name not in ("status",)}
+    rows = [[name, value_text(value)] for name, value in found.items() if value is not None]
+    if rows:
+        yield Table("Versions, machine and data", ["entry", "value"], rows)
