@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from html import escape
 from pathlib import Path
 
+from dlrun.errors import UserError
+from dlrun.results import report_pictures
+
 
 class Picture:
-    """A picture file."""
+    """A picture file, which is read when it is shown."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -21,24 +23,20 @@ class Picture:
     def __repr__(self) -> str:
         return f"<Picture {self.path}>"
 
-    def _repr_png_(self) -> bytes | None:
-        return self.path.read_bytes() if self.path.suffix == ".png" else None
-
-    def html(self) -> str:
-        """The picture as an HTML element that holds it."""
-        kind = {".png": "png", ".gif": "gif", ".svg": "svg+xml"}.get(self.path.suffix, "png")
-        content = b64encode(self.path.read_bytes()).decode("ascii")
-        return f'<img alt="{escape(self.name)}" src="data:image/{kind};base64,{content}">'
+    def _repr_html_(self) -> str:
+        found = report_pictures.read_picture(self.path, self.name)
+        if found is None:
+            raise UserError(f"{self.path} is no picture any more")
+        return f'<img alt="{escape(self.name)}" src="{found.uri}" style="max-width: 40em">'
 
 
 class Pictures(dict[str, Picture]):
     """The pictures of a folder by their names, such as `curves`."""
 
     def _repr_html_(self) -> str:
-        return "".join(picture.html() for picture in self.values())
+        return "".join(picture._repr_html_() for picture in self.values())
 
 
 def pictures_in(folder: Path) -> Pictures:
-    """The pictures in a folder; none if it is not there."""
-    found = sorted(path for path in folder.glob("*") if path.suffix in (".png", ".gif", ".svg"))
-    return Pictures({path.stem: Picture(path) for path in found})
+    """The pictures in a folder; none if it is not there, or a link."""
+    return Pictures({path.stem: Picture(path) for path in report_pictures.files_in(folder)})

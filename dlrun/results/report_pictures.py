@@ -42,18 +42,18 @@ class Picture:
 
 def pictures_of_run(run: Run, parts: Parts) -> list[Picture]:
     """The pictures that a run and its evaluations have drawn."""
-    found = (read_picture(path, *_said(path, parts)) for path in _files(run.plots, run.folder / "eval"))
+    found = (read_picture(path, *_said(path, parts)) for path in files_in(run.plots, run.folder / "eval"))
     return [picture for picture in found if picture]
 
 
 def pictures_of_sweep(plots: Path) -> list[Picture]:
     """The pictures of a sweep."""
     said = {"settings": "The compared figure of each setting.", CURVES: "Training curves of the settings."}
-    found = (read_picture(path, said.get(path.stem, f"{path.stem}.")) for path in _files(plots))
+    found = (read_picture(path, said.get(path.stem, f"{path.stem}.")) for path in files_in(plots))
     return [picture for picture in found if picture]
 
 
-def _files(*folders: Path) -> Iterable[Path]:
+def files_in(*folders: Path) -> Iterable[Path]:
     """Yield the regular files of pictures in some folders; none of a folder that is a link."""
     for folder in folders:
         if not folder.is_symlink():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ def test_a_run_holds_what_its_folder_holds(tiny: Path, runs_dir: Path) -> None:
     frame = rows.frame()
     assert isinstance(frame, pandas.DataFrame)
     assert frame["train_loss"].tolist() == rows.column("train_loss")
-    [(name, picture)] = run.plots.items()
-    assert name == "curves"
-    assert picture._repr_png_() == (run.folder / "plots" / "curves.png").read_bytes()
-    assert 'alt="curves"' in run.plots._repr_html_()
+    assert [*run.plots] == ["curves"]
+    content = b64encode((run.folder / "plots" / "curves.png").read_bytes()).decode()
+    assert f'alt="curves" src="data:image/png;base64,{content}"' in run.plots._repr_html_()
+    (run.folder / "plots" / "x.png").symlink_to("/etc/hostname")
+    with pytest.raises(dlrun.UserError, match=r"x\.png is no picture any more"):
+        run.plots["x"]._repr_html_()
     report = run.evaluate("train")
     assert report["split"] == "train"
     assert run.load(seed=1).seed == 1
