@@ -5,21 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from dlrun.api.places import PathLike, own_parts
 from dlrun.api.runs import Run, Runs
 from dlrun.errors import UserError
+from dlrun.results.places import InFolder, PathLike, own_parts
 from dlrun.results.rows import Rows
 from dlrun.run_folders import comparison
 from dlrun.run_folders.records import chosen_records, find_runs, runs_of, shared_metric, values_of
 from dlrun.run_folders.sweep_folder import all_runs_in
-
-
-class InFolder(Protocol):
-    """A run or a sweep."""
-
-    folder: Path
 
 
 class Comparison:

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable
 from importlib.util import cache_from_source
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
-from dlrun.api.places import PathLike, expanded, note_made_parts
 from dlrun.config.registry import FOLDERS, read_part
 from dlrun.errors import UserError, nearest
+from dlrun.results.places import PathLike, expanded, note_made_parts
 from dlrun.system.files import make_folder, write_atomically
 
 Part = TypeVar("Part", bound=Callable[..., Any])
@@ -36,21 +37,32 @@ def part(
     Raises UserError for a kind that there is not, for a function that uses what no file can hold, and for a
     file of that name that was not made here.
     """
+    if not isinstance(kind, str):
+        raise UserError("the decorator names the kind of the part", fix='write @dlrun.part("architecture")')
     if kind not in FOLDERS:
         raise UserError(f"there is no kind of part {kind!r}{nearest(kind, FOLDERS)}")
     home = expanded(folder or os.environ.get("DLRUN_PARTS") or "dlrun_parts")
 
     def make(function: Part) -> Part:
+        if not isinstance(function, FunctionType | type) or not function.__name__.isidentifier():
+            what = f"a part is a function with a name of its own, and this is a {type(function).__name__}"
+            raise UserError(what, fix="write it with def")
         path = home / kind / f"{function.__name__}.py"
         if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEAD):
             what = f"{path} is there, and was not made by dlrun.part"
             raise UserError(what, fix="give the function another name")
         text = _HEAD + source_of_part(function, constants)
+        with TemporaryDirectory(prefix="dlrun-part-") as draft:
+            tried = Path(draft, path.name)
+            tried.write_text(text, encoding="utf-8")
+            try:
+                read_part(kind, tried)
+            except UserError as error:  # nothing is replaced by what is no part
+                raise UserError(error.what, fix=error.fix, where=f"the part {kind}/{path.stem}") from None
+        note_made_parts(home)
         make_folder(path.parent, "name another folder=…")
         write_atomically(path, lambda file: file.write(text.encode()))
         Path(cache_from_source(str(path))).unlink(missing_ok=True)  # of a file as old and as long as this one
-        read_part(kind, path)  # raises for what is no part
-        note_made_parts(home)
         return function
 
     return make
@@ -75,7 +87,7 @@ class _Definitions:
     def add(self, name: str, value: Any) -> None:
         """Add a definition of the module, after those that it uses."""
         self._met.add(name)
-        text = _definition(value)
+        text = _definition(value, self._known)
         for used in sorted(_globals_of(symtable.symtable(text, name, "exec"))):
             if used in self._known and used not in self._met:
                 self._add_used(name, used, self._known[used])
@@ -83,19 +95,35 @@ class _Definitions:
 
     def _add_used(self, user: str, name: str, value: Any) -> None:
         self._met.add(name)
+        is_own = getattr(value, "__module__", None) == self._module
         if isinstance(value, ModuleType):
             whole = value.__name__
             self.imports.add(f"import {whole}" if whole == name else f"import {whole} as {name}")
-        elif isinstance(value, type | FunctionType) and value.__module__ == self._module:
-            self.add(name, value)
-        elif hasattr(value, "__module__") and hasattr(value, "__qualname__") and value.__module__:
-            as_name = "" if value.__qualname__ == name else f" as {name}"
-            self.imports.add(f"from {value.__module__} import {value.__qualname__}{as_name}")
+        elif is_own and (isinstance(value, type | FunctionType) or hasattr(value, "__wrapped__")):
+            if value.__name__ not in self._met or value.__name__ == name:
+                self.add(value.__name__, value)
+            if value.__name__ != name:
+                self.definitions.append(f"\n\n{name} = {value.__name__}\n")
+        elif found := _home_of(name, value):
+            self.imports.add(f"from {found[0]} import {found[1]}{f' as {name}' * (found[1] != name)}")
         elif _is_literal(value):
             self.constants.append(f"{name} = {value!r}")
         else:
             what = f"{user} uses {name}, a {type(value).__name__} that no file can hold"
             raise UserError(what, fix=f"make it inside of {user}, or of a function that {user} calls")
+
+
+def _home_of(name: str, value: Any) -> tuple[str, str] | None:
+    """The module that has a function or a class, and its name there; None for what is of no module."""
+    if not callable(value) or not hasattr(value, "__name__"):
+        return None
+    stated = getattr(value, "__module__", None)
+    others = sorted(each for each in sys.modules if not each.startswith("_"))
+    for module in [*([stated] if stated in sys.modules else []), *sorted(others, key=len)]:
+        for attribute in dict.fromkeys((value.__name__, name)):
+            if module != "__main__" and vars(sys.modules[module]).get(attribute) is value:
+                return module, attribute
+    return None
 
 
 def _globals_of(scope: symtable.SymbolTable) -> set[str]:
@@ -109,15 +137,24 @@ def _globals_of(scope: symtable.SymbolTable) -> set[str]:
     return own.union(*map(_globals_of, scope.get_children()))
 
 
-def _definition(value: Any) -> str:
-    """The source of a function or a class, without the decorator `part`."""
+def _definition(value: Any, known: dict[str, Any]) -> str:
+    """The source of a function or a class, without the decorator `part`.
+
+    Raises UserError for a function that takes values of the function around it.
+    """
+    whole = inspect.unwrap(value)
+    if isinstance(whole, FunctionType) and whole.__closure__:
+        outer = ", ".join(whole.__code__.co_freevars)
+        what = f"{whole.__name__} uses {outer} of the function around it, which no file can hold"
+        raise UserError(what, fix="make it an option of the part, or define the part outside of a function")
     try:
         source = dedent(inspect.getsource(value))
     except (OSError, TypeError):
         source = _class_in_cell(value)
     [node] = ast.parse(source).body
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-    others = [each for each in node.decorator_list if not _is_part(each)]
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        raise UserError(f"{ast.unparse(node)[:60]} is no definition by def or class", fix="write it as one")
+    others = [each for each in node.decorator_list if not _is_part(each, known)]
     lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
     return "\n".join([*(f"@{ast.unparse(each)}" for each in others), *lines])
 
@@ -134,13 +171,15 @@ def _class_in_cell(value: Any) -> str:
                 if isinstance(node, ast.ClassDef) and node.name == value.__name__:
                     start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
                     return dedent("\n".join(text.splitlines()[start - 1 : node.end_lineno]))
-    raise UserError(f"the source of {value!r} is not known", fix="define it in a cell or in a file")
+    raise UserError(f"the source of {value!r} is not known", fix="give it a method, or define it in a file")
 
 
-def _is_part(decorator: ast.expr) -> bool:
-    """True for the decorator `part(…)` or `dlrun.part(…)`."""
+def _is_part(decorator: ast.expr, known: dict[str, Any]) -> bool:
+    """True for the decorator `part(…)`, by whatever name it was imported, or `dlrun.part(…)`."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "part"
+    if isinstance(called, ast.Attribute):
+        return called.attr == "part"
+    return isinstance(called, ast.Name) and known.get(called.id) is part
 
 
 def _is_literal(value: Any) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dlrun.api.places import Places
 from dlrun.config.judging import with_judged_claims
 from dlrun.config.keys import Config
 from dlrun.config.loading import load_run_config
 from dlrun.errors import UserError
+from dlrun.results.places import Places
 from dlrun.run_folders.run import Run as RunFolder
 from dlrun.system.process_state import undisturbed
 from dlrun.system.progress import Progress, no_progress
@@ -39,6 +40,13 @@ def resumed(run: RunFolder, overrides: Sequence[str], places: Places, *, quiet: 
         train_run(plan, run, view, progress=progress)
 
 
+class QuietTraining(HiddenTraining):
+    """A view that shows nothing, and gives warnings as Python's."""
+
+    def warn(self, text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+
 def refuse_several(config: Config) -> None:
     """Raise UserError for a run of several processes, which the command line alone starts."""
     if config.processes not in ("auto", 1):
@@ -49,7 +57,7 @@ def refuse_several(config: Config) -> None:
 def view_of_run(quiet: bool) -> tuple[TrainingView, Progress]:
     """The view of a run: none, a table of a notebook, or that of the command line; with that of slow work."""
     if quiet:
-        return HiddenTraining(), no_progress
+        return QuietTraining(), no_progress
     from dlrun.api.notebook import NotebookTraining, in_notebook
 
     if in_notebook():

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlrun.api.pictures import Pictures, pictures_in
-from dlrun.api.places import Places, expanded
-from dlrun.errors import UserError
+from dlrun.config.keys import with_defaults
+from dlrun.config.strict_yaml import read_file
+from dlrun.results.config_of_run import ConfigOfRun
+from dlrun.results.places import Places, expanded
 from dlrun.results.rows import Rows, html_table, rows_of, said
-from dlrun.run_folders.records import Record, chosen_records, read_record
+from dlrun.run_folders.listing import names_apart
+from dlrun.run_folders.records import chosen_records
 from dlrun.run_folders.run import Run as RunFolder
 from dlrun.run_folders.sweep_folder import all_runs_in
 
 if TYPE_CHECKING:
-    from dlrun.api.places import PathLike
+    from dlrun.results.places import PathLike
     from dlrun.results.trained_model import TrainedModel
 
 
@@ -25,8 +27,8 @@ class Run:
     """A run: its folder, its config and what it has measured. In a notebook it shows its figures."""
 
     def __init__(self, folder: Path, places: Places | None = None) -> None:
-        self.folder, self._places = folder, places or Places()
-        self._run = RunFolder(folder)
+        self.folder, self._places = folder.absolute(), places or Places()
+        self._run = RunFolder(self.folder)
 
     @property
     def name(self) -> str:
@@ -43,14 +45,17 @@ class Run:
         """The content of summary.json as it is now."""
         return self._run.summary()
 
-    @cached_property
-    def _record(self) -> Record:
-        return read_record(self._run)
+    @property
+    def config(self) -> ConfigOfRun:
+        """The config as it is now, nested; `config["optimizer.lr"]` is one value of it."""
+        plain = read_file(self._run.config).plain()
+        return ConfigOfRun(with_defaults(plain) if isinstance(plain, dict) else {})
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The config, flat: `config["optimizer.lr"]`."""
-        return dict(self._record.config)
+    def warnings(self) -> list[str]:
+        """The warnings that were given while it trained."""
+        said = self.summary.get("warnings")
+        return [str(each) for each in said] if isinstance(said, list) else []
 
     @property
     def metrics(self) -> Rows:
@@ -100,13 +105,11 @@ class Run:
         Returns the report of `dlrun eval --json`. Raises as `dlrun.load` does, and UserError for data that
         are not there or have changed.
         """
-        if split and on:
-            raise UserError("split is of the run's own data, and on= of other data", fix="leave one out")
         from dlrun.results.evaluating import evaluated
 
         path = self._run.last if checkpoint == "last" else self._run.best
         parts, data_dir = self._places.own_parts(), self._places.data_folder()
-        return evaluated(path, self._run, split, expanded(on) if on else None, parts, data_dir)
+        return evaluated(path, self._run, split, on, parts, data_dir)
 
     def resume(self, *overrides: str, quiet: bool = False) -> Run:
         """Train what is left of it; `epochs=…` may be larger than before. Raises as `dlrun.train` does."""
@@ -132,7 +135,11 @@ class Runs(list[Run]):
     @property
     def table(self) -> Rows:
         """A row for each run: its name, status and last figures."""
-        rows = [{"run": run.name, "status": run.status, **_telling(run.final)} for run in self]
+        names = names_apart((run.name, run.folder) for run in self)
+        rows = [
+            {"run": name, "status": run.status, **_telling(run.final)}
+            for name, run in zip(names, self, strict=True)
+        ]
         columns = list(dict.fromkeys(key for row in rows for key in row))
         return Rows({column: row.get(column) for column in columns} for row in rows)
 
@@ -140,13 +147,21 @@ class Runs(list[Run]):
         return self.table._repr_html_()
 
 
-def runs(where: str | None = None, *, runs_dir: PathLike = "runs") -> Runs:
+def runs(
+    where: str | None = None,
+    *,
+    runs_dir: PathLike = "runs",
+    data_dir: PathLike | None = None,
+    parts: PathLike | None = None,
+) -> Runs:
     """The runs in a folder and in the sweeps in it, newest first.
 
     `where` is a condition as `dlrun runs --where` takes it, such as `optimizer.lr < 0.1 and test_accuracy >
     0.9`. Raises UserError for one that cannot be read, or that names a key that no run has.
     """
-    return Runs(Run(each.run.folder) for each in chosen_records(all_runs_in(expanded(runs_dir)), where))
+    places = Places(parts, data_dir)
+    chosen = chosen_records(all_runs_in(expanded(runs_dir)), where)
+    return Runs(Run(each.run.folder, places) for each in chosen)
 
 
 def _means(figures: Any) -> dict[str, float]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun.api.comparing import Comparison
 from dlrun.api.pictures import Pictures, pictures_in
-from dlrun.api.places import PathLike, Places, expanded
+from dlrun.api.python_values import NAME, plain_config, refuse_no_count, seeds_of, words_of
 from dlrun.api.runs import Run, Runs
 from dlrun.config.lookup import find_config
 from dlrun.errors import RunFailed, UserError
+from dlrun.results.places import PathLike, Places, expanded
 from dlrun.run_folders.sweep_folder import Sweep as SweepFolder
 from dlrun.run_folders.sweep_folder import read_sweep
 from dlrun.sweeps.grid import settings_of_grid
@@ -34,7 +35,7 @@ class Sweep:
     """A sweep: a folder of runs that differ by the values of some keys, and by their seeds."""
 
     def __init__(self, folder: Path, places: Places | None = None) -> None:
-        self.folder, self._places = folder, places or Places()
+        self.folder, self._places = folder.absolute(), places or Places()
 
     @property
     def name(self) -> str:
@@ -88,6 +89,8 @@ def sweep(
     config: PathLike | Mapping[str, Any],
     *values: str,
     seeds: int | Sequence[int] | None = None,
+    name: str | None = None,
+    device: str | None = None,
     jobs: int | None = None,
     random: int | None = None,
     optuna: int | None = None,
@@ -106,11 +109,16 @@ def sweep(
     where every run has failed.
     """
     places, runs_folder = Places(parts, data_dir), expanded(runs_dir)
-    own_parts, chosen = places.own_parts(), range(seeds) if isinstance(seeds, int) else seeds
+    own_parts, chosen = places.own_parts(), seeds_of(seeds)
+    refuse_no_count(jobs=jobs, random=random, optuna=optuna)
+    if optuna and (random or metric):
+        fix = "leave out random= and metric=; set monitor=COLUMN to choose the figure"
+        raise UserError("optuna= draws the settings itself, by the monitored figure", fix=fix)
+    words = words_of(values, name=name, device=device)
     start_server()
     with undisturbed(), _file_of(config) as path:
-        space = search_space(path, values, chosen, own_parts, runs_folder) if optuna else None
-        settings = [space.setting] if space else settings_of_grid(path, values, chosen, random, own_parts)
+        space = search_space(path, words, chosen, own_parts, runs_folder) if optuna else None
+        settings = [space.setting] if space else settings_of_grid(path, words, chosen, random, own_parts)
         planned = plan_sweep(
             settings,
             jobs,
@@ -133,6 +141,8 @@ def _trained(sweep: SweepFolder, jobs: int | None, places: Places, *, quiet: boo
     parts = places.own_parts()
     with undisturbed():
         ended = train_sweep(sweep, jobs or sweep.jobs, _shown(quiet), parts, places.data_folder())
+        if ended.signal:
+            warnings.warn(f"{sweep.name} was stopped: resume() of it trains the rest", stacklevel=3)
         for each in ended.failed:
             said = each.lines[0].removeprefix("error: ") if each.lines else each.status
             if len(ended.failed) == len(ended.progress):
@@ -166,7 +176,7 @@ def _file_of(config: PathLike | Mapping[str, Any]) -> Iterator[Path]:
         path = Path(folder, "config.yaml")
         try:
             path.write_text(
-                json.dumps({"name": "run", **config}, indent=1), encoding="utf-8"
+                json.dumps({"name": NAME, **plain_config(config)}, indent=1), encoding="utf-8"
             )  # which is YAML
         except (TypeError, ValueError) as error:
             raise UserError(f"the config holds what no file could: {error}") from None

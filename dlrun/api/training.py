@@ -1,18 +1,21 @@
-"""Training from Python: `dlrun.train`, and the resume of a run."""
+"""Training from Python: `dlrun.train`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from dlrun.api.places import PathLike, Places, expanded
+from dlrun.api.python_values import NAME, plain_config, words_of
 from dlrun.api.resuming import refuse_several, view_of_run
 from dlrun.api.runs import Run
 from dlrun.config.dumping import dump_config
 from dlrun.config.judging import with_judged_claims
-from dlrun.config.loading import config_from_plain, load_config
+from dlrun.config.keys import SWEEP_KEY, Config
+from dlrun.config.loading import config_from_plain, load_config, read_config
 from dlrun.config.lookup import find_config
+from dlrun.config.registry import Parts
+from dlrun.results.places import PathLike, Places, expanded
 from dlrun.run_folders.locating import create_run
 from dlrun.system.process_state import undisturbed
 from dlrun.training.experiment import train_run
@@ -20,11 +23,7 @@ from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
 from dlrun.training.teachers import with_runs_found
 
-if TYPE_CHECKING:
-    pass
-
 _SOURCE = "config"  # the name of a config that is no file, in messages
-_NAME = "run"  # and of its runs, if it gives them none
 
 
 def train(
@@ -49,19 +48,10 @@ def train(
     loss that is not finite, RunFailed where the run cannot be written or memory ran out.
     """
     places, runs_folder = Places(parts, data_dir), expanded(runs_dir)
-    own_parts, words = places.own_parts(), _words(overrides, seeds, name, device)
+    own_parts, words = places.own_parts(), words_of(overrides, seeds=seeds, name=name, device=device)
     with undisturbed():
-        if isinstance(config, Mapping):
-            plain = {"name": _NAME, **config}
-            checked = config_from_plain(plain, _SOURCE, words, own_parts)
-        else:
-            path = find_config(str(expanded(config)))
-            checked = with_judged_claims(
-                load_config(path, words, own_parts),
-                words,
-                lambda: load_config(path, (), own_parts),
-                check=False,
-            )
+        read = reader_of(config, own_parts)
+        checked = with_judged_claims(read(words), words, lambda: read(()), check=False)
         refuse_several(checked)
         checked = with_runs_found(checked, own_parts, runs_folder)
         view, progress = view_of_run(quiet)
@@ -69,16 +59,19 @@ def train(
         loaded = plan.load(progress=progress)  # let this fail before a run folder exists
         try_on(plan, loaded, progress)
         run = create_run(runs_folder, checked.name, dump_config(plan.config))
+        for note in checked.notes:
+            view.warn(note)
         train_run(plan, run, view, loaded=loaded, progress=progress)
     return Run(run.folder, places)
 
 
-def _words(
-    overrides: Sequence[str], seeds: int | Sequence[int] | None, name: str | None, device: str | None
-) -> list[str]:
-    """KEY=VALUE texts, followed by those that the arguments stand for."""
-    more = {"seeds": list(range(seeds)) if isinstance(seeds, int) else seeds, "name": name, "device": device}
-    given = {
-        key: list(value) if key == "seeds" else value for key, value in more.items() if value is not None
-    }
-    return [*overrides, *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())]
+def reader_of(config: PathLike | Mapping[str, Any], parts: Parts) -> Callable[[Sequence[str]], Config]:
+    """The function that reads a config with some KEY=VALUE texts."""
+    if isinstance(config, Mapping):
+        plain = {"name": NAME, **plain_config(config)}
+        return lambda words: config_from_plain(plain, _SOURCE, words, parts)
+    path = find_config(str(expanded(config)))
+    if SWEEP_KEY in read_config(path).value:
+        said = f"the values under {SWEEP_KEY}: are only for dlrun.sweep; this trains the config without them"
+        warnings.warn(said, stacklevel=3)
+    return lambda words: load_config(path, words, parts)

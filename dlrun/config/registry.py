@@ -12,6 +12,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -54,6 +55,7 @@ KINDS = (
 FOLDERS = (*KINDS, "task")  # the folders of parts; a task is named by the dataset, not by a key of a config
 REQUIRED = object()
 _BUILT_IN = Path(__file__).parent.parent
+_imported: dict[str, tuple[int, int] | None] = {}  # the files of users' modules, as they were imported
 _OWN = "dlrun_parts_"  # the start of the name of the package that a folder of the user's becomes
 _OF_A_SLIP = 0.65  # likeness of names: sdg to sgd is 0.67, moons to mnist 0.6
 NAME = re.compile(r"[a-z][a-z0-9_]*$")
@@ -250,7 +252,10 @@ class Parts:
         part = self.part(kind, name)
         package = "dlrun" if part.built_in else self._package()
         try:
-            return importlib.import_module(f"{package}.{kind}.{name}")
+            found = importlib.import_module(f"{package}.{kind}.{name}")
+            if not part.built_in:
+                _note_imported()
+            return found
         except ImportError as error:
             if is_out_of_memory(error):
                 raise
@@ -287,10 +292,26 @@ class Parts:
 
 
 def forget_own_parts() -> None:
-    """Have the parts of users' folders imported anew: their files may have changed since."""
-    for name in [name for name in sys.modules if name.startswith(_OWN)]:
-        del sys.modules[name]
+    """Have the parts of users' folders imported anew if a file of theirs has changed since."""
+    if any(_file_of(name) != file for name, file in _imported.items()):
+        for name in [name for name in sys.modules if name.startswith(_OWN)]:
+            del sys.modules[name]
+        _imported.clear()
     importlib.invalidate_caches()
+
+
+def _file_of(name: str) -> tuple[int, int] | None:
+    """The time and the size of the file of an imported module; None if it is gone."""
+    with suppress(OSError):
+        found = Path(getattr(sys.modules.get(name), "__file__", None) or "").stat()
+        return found.st_mtime_ns, found.st_size
+    return None
+
+
+def _note_imported() -> None:
+    """Note the state of the files of users' parts, and of what they import beside them, once for each."""
+    for name in [name for name in sys.modules if name.startswith(_OWN) and name not in _imported]:
+        _imported[name] = _file_of(name)
 
 
 def read_part(kind: str, path: Path) -> Part:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
+from dlrun.config.keys import SPLITS
 from dlrun.config.registry import Parts
+from dlrun.errors import UserError, nearest
+from dlrun.results.places import PathLike, expanded
 from dlrun.run_folders.run import Run
 from dlrun.system.process_state import undisturbed
 from dlrun.training.calibration import take_calibration
@@ -15,12 +19,21 @@ from dlrun.training.opening import open_checkpoint, open_given
 
 
 def evaluated(
-    path: Path, run: Run | None, split: str | None, on: Path | None, parts: Parts, data_dir: Path
+    path: Path, run: Run | None, split: str | None, on: PathLike | None, parts: Parts, data_dir: Path
 ) -> dict[str, Any]:
-    """The report of a checkpoint on a split of its run's data, by default test, or `on` other data."""
+    """The report of a checkpoint on a split of its run's data, by default test, or `on` other data.
+
+    Raises UserError for both, for a split that there is not, and for other data that are no file or folder.
+    """
+    if split and on is not None:
+        raise UserError("split is of the run's own data, and on= of other data", fix="leave one out")
+    if split not in (None, *SPLITS):
+        raise UserError(f"there is no split {split!r}{nearest(str(split), SPLITS)}")
+    if on is not None and (not isinstance(on, str | os.PathLike) or not os.fspath(on)):
+        raise UserError("on= is the path of a file or a folder", fix="write a data frame into a CSV file")
     with undisturbed():
-        if on:
-            trained, saved = open_given(path, run, [], parts, data_dir, on, warn=warnings.warn)
+        if on is not None:
+            trained, saved = open_given(path, run, [], parts, data_dir, expanded(on), warn=warnings.warn)
         else:
             trained, saved = open_checkpoint(path, run, [], parts, data_dir, warn=warnings.warn)
         trained = take_calibration(trained, saved, path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlrun.data.examples import Data, NewInputs
 from dlrun.data.image_files.far_images import FarImages
-from dlrun.data.trees import first_of
+from dlrun.data.trees import at, first_of, named_leaves
 from dlrun.errors import UserError, shortened
 from dlrun.results.prediction import meant_inputs, read_inputs, with_far
 from dlrun.training.plan import Plan
@@ -21,43 +21,68 @@ from dlrun.training.plan import Plan
 def python_inputs(plan: Plan, far_images: FarImages, given: Any) -> list[NewInputs]:
     """Inputs for a model as `dlrun predict` reads them, or as tensors (n, *input shape).
 
-    A data frame is read like a CSV file of its cells, and images of Pillow like image files. Raises UserError
-    for what the model cannot take.
+    A data frame is read like a CSV file of its cells, and images of Pillow like image files. An input with a
+    number that is not finite is refused alone. Raises UserError for what the model cannot take.
     """
     if isinstance(given, str | Path):
         return [*_read(plan, far_images, [given])]
     if hasattr(given, "to_csv") or hasattr(given, "write_csv"):
-        with TemporaryDirectory(prefix="dlrun-frame-") as folder:
-            path = Path(folder, "frame.csv")
-            _write_frame(given, path)
-            return [*_read(plan, far_images, [path])]
-    if isinstance(given, Sequence) and given and all(isinstance(each, str | Path) for each in given):
-        return [*_read(plan, far_images, given)]
-    if hasattr(given, "save") or (isinstance(given, Sequence) and given and hasattr(given[0], "save")):
-        images = given if isinstance(given, Sequence) else [given]
+        return _of_frame(plan, far_images, given)
+    if hasattr(given, "getexif"):
+        given = [given]
+    if isinstance(given, Sequence) and given and all(_is_file_or_image(each) for each in given):
         with TemporaryDirectory(prefix="dlrun-images-") as folder:
-            paths = [Path(folder, f"image {number}.png") for number in range(1, len(images) + 1)]
-            for image, path in zip(images, paths, strict=True):
-                image.save(path)
-            return [*_read(plan, far_images, paths)]
+            named = [_image_file(each, Path(folder), number) for number, each in enumerate(given, 1)]
+            return [*_read(plan, far_images, named)]
     inputs = _tensors(plan.data, given)
+    refuse_unknown_ids(plan.data, inputs)
     names = [f"input {number}" for number in range(1, len(first_of(inputs)) + 1)]
-    piece = NewInputs(names, inputs)
-    return [with_far(piece, far_images) if len(plan.data.shape) == 3 and names else piece]
+    are_finite = torch.stack([own.isfinite().flatten(1).all(1) for _, own in named_leaves(inputs, "")]).all(0)
+    refused = dict.fromkeys((~are_finite).nonzero()[:, 0].tolist(), "it has a number that is not finite")
+    piece = NewInputs(names, at(inputs, are_finite), refused)
+    return [with_far(piece, far_images) if len(plan.data.shape) == 3 and are_finite.any() else piece]
+
+
+def _of_frame(plan: Plan, far_images: FarImages, frame: Any) -> list[NewInputs]:
+    """The inputs in a DataFrame of pandas or polars."""
+    with TemporaryDirectory(prefix="dlrun-frame-") as folder:
+        path = Path(folder, "data frame.csv")
+        if hasattr(frame, "to_csv"):
+            frame.to_csv(path, index=False)
+        else:
+            frame.write_csv(path)
+        try:
+            return [*_read(plan, far_images, [path])]
+        except UserError as error:
+            error.where = error.where.replace(str(path), "the data frame as CSV")
+            raise
+
+
+def _is_file_or_image(given: Any) -> bool:
+    return isinstance(given, str | Path) or hasattr(given, "getexif")
+
+
+def _image_file(given: Any, folder: Path, number: int) -> str | Path:
+    """A file or a text itself, or the file into which an image of Pillow is written, as it is shown."""
+    if isinstance(given, str | Path):
+        return given
+    from PIL import ImageOps
+
+    shown, path = ImageOps.exif_transpose(given), folder / f"image {number}.png"
+    if shown.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):  # those that PNG has
+        if shown.mode == "F":
+            raise UserError(
+                f"image {number} has pixels of floats, which no image file has", fix="give arrays"
+            )
+        shown = shown.convert("RGB")
+    shown.save(path)
+    return path
 
 
 def _read(plan: Plan, far_images: FarImages, given: Sequence[str | Path]) -> Iterator[NewInputs]:
     every = [meant for each in given for meant in meant_inputs(plan.data, each)]
     for each in every:
         yield from read_inputs(plan, far_images, each, is_alone=len(every) == 1)
-
-
-def _write_frame(frame: Any, path: Path) -> None:
-    """Write a DataFrame of pandas or polars as a CSV file."""
-    if hasattr(frame, "to_csv"):
-        frame.to_csv(path, index=False)
-    else:
-        frame.write_csv(path)
 
 
 def _tensors(data: Data, given: Any) -> Any:
@@ -93,3 +118,15 @@ def _tensor(given: Any, shape: tuple[int, ...], *, is_whole: bool, name: str = "
     if is_whole and found.is_floating_point():
         raise UserError(f"{whose} has fractions, and the model takes whole numbers, such as token ids")
     return found.long() if is_whole else found.to(torch.float32)
+
+
+def refuse_unknown_ids(data: Data, inputs: Any) -> None:
+    """Raise UserError for ids of tokens that the vocabulary of the data does not have."""
+    for name, own in named_leaves(inputs, ""):
+        if data.vocabulary and data.has_whole_numbers(name) and own.numel():
+            least, most = int(own.min()), int(own.max())
+            if least < 0 or most >= len(data.vocabulary):
+                what = (
+                    f"the ids are {least} to {most}, and the vocabulary has 0 to {len(data.vocabulary) - 1}"
+                )
+                raise UserError(what)

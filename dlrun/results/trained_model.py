@@ -18,7 +18,9 @@ from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.trees import Tree, first_of, main_outputs
 from dlrun.errors import UserError
+from dlrun.results.config_of_run import ConfigOfRun
 from dlrun.results.evaluating import evaluated
+from dlrun.results.places import InFolder, PathLike, Places, expanded
 from dlrun.results.prediction import Predictions
 from dlrun.results.python_inputs import python_inputs
 from dlrun.results.rows import Rows, rows_of
@@ -110,12 +112,12 @@ class TrainedModel:
         copies.eval().requires_grad_(False)
         self._plan, self._preprocessing, self._copies = plan, preprocessing, copies
         self._path, self._run, self._parts, self._data_dir = path, run, parts, data_dir
-        self._far_images = FarImages(ranges_in(saved.data.get(IMAGE_RANGES)))
+        self._image_ranges = ranges_in(saved.data.get(IMAGE_RANGES))
         self._digest = saved.digest
         found, self._note = calibration_of(saved, path, plan.task.positives)
         self._temperatures = [found.temperatures[place] for place in places] if found.temperatures else []
         self._deciding = decided_by(plan, found.thresholds) if found.thresholds else plan
-        self.classes, self.config = plan.data.classes, plan.config.plain()
+        self.classes, self.config = plan.data.classes, ConfigOfRun(plan.config.plain())
         self.seeds = list(seeds)
         self.epochs = [epochs[place if len(epochs) > 1 else 0] for place in places]
         self.models: list[nn.Module] = []
@@ -176,6 +178,9 @@ class TrainedModel:
 
     def predictions(self, inputs: Any) -> Rows:
         """A row for each input, as `dlrun predict --json` has it, with a `problem` for one without."""
+        if self._plan.task.image_name:
+            what = "a prediction of this model is an image, not a row"
+            raise UserError(what, fix="predict(…) gives the images as tensors")
         found = Rows()
         for piece in self._read(inputs):
             outputs = self._outputs_of(piece)
@@ -192,29 +197,30 @@ class TrainedModel:
             for place, why in piece.refused.items():
                 what = f"{piece.names[place]} cannot be predicted: {why}"
                 raise UserError(what, fix="predictions(…) has a row for each input, with its problem")
-        return torch.cat([self._outputs_of(piece) for piece in pieces], 1)
+        every = [self._outputs_of(piece) for piece in pieces]
+        if len({each.shape[2:] for each in every}) > 1:
+            raise UserError(
+                "the inputs are of different lengths, and so are the outputs", fix="give one at a time"
+            )
+        return torch.cat(every, 1)
 
     def evaluate(
-        self, split: Literal["train", "valid", "test"] | None = None, *, on: str | Path | None = None
+        self, split: Literal["train", "valid", "test"] | None = None, *, on: PathLike | None = None
     ) -> dict[str, Any]:
         """Measure a split of the run's data, by default test, or other data `on` a file or folder.
 
         It is the report of `dlrun eval --json`, of all seeds of the run. Raises UserError for data that are
         not there or have changed.
         """
-        if split and on:
-            raise UserError("split is of the run's own data, and on= of other data", fix="leave one out")
-        other = Path(on).expanduser() if on else None
-        return evaluated(self._path, self._run, split, other, self._parts, self._data_dir)
+        return evaluated(self._path, self._run, split, on, self._parts, self._data_dir)
 
     def _read(self, inputs: Any) -> list[NewInputs]:
         data = self._plan.data
-        told = len(data.notes)
-        pieces = python_inputs(self._plan, self._far_images, inputs)
-        for note in [*data.notes[told:], *self._far_images.notes, *filter(None, [self._note])]:
+        told, far_images = len(data.notes), FarImages(self._image_ranges)
+        pieces = python_inputs(self._plan, far_images, inputs)
+        for note in [*data.notes[told:], *far_images.notes, *filter(None, [self._note])]:
             warnings.warn(note, stacklevel=4)
         del data.notes[told:]
-        self._far_images.notes.clear()
         if not any(len(piece.names) for piece in pieces):
             raise UserError("there is no input")
         return pieces
@@ -240,36 +246,36 @@ class TrainedModel:
 
 
 def load(
-    run: str | Path,
+    run: PathLike | InFolder,
     *,
     seed: int | None = None,
     checkpoint: Literal["best", "last"] = "best",
-    runs_dir: str | Path = "runs",
-    parts: str | Path | None = None,
-    data_dir: str | Path | None = None,
+    runs_dir: PathLike = "runs",
+    parts: PathLike | None = None,
+    data_dir: PathLike | None = None,
 ) -> TrainedModel:
-    """Load the trained model of a run: a folder, a name as on the command line, or a checkpoint file.
+    """Load the trained model of a run: a `dlrun.Run`, a folder, a name, or a checkpoint file.
 
     The training data are not needed. `seed` chooses one of a run with several, which else predict together.
-    `parts` is the folder of the parts of your own that it was trained with (default: DLRUN_PARTS). The
-    process is left as it was: neither threads nor random state change. Raises UserError if there is no such
-    run or seed, CheckpointRefused for a file that is damaged or does not fit.
+    `parts` is the folder of the parts of your own that it was trained with (default: DLRUN_PARTS, or that of
+    `dlrun.part`). The process is left as it was: neither threads nor random state change. Raises UserError if
+    there is no such run or seed, CheckpointRefused for a file that is damaged or does not fit.
     """
-    given = Path(run).expanduser()
-    found = None
+    if checkpoint not in ("best", "last"):
+        raise UserError(f"checkpoint is 'best' or 'last', not {checkpoint!r}")
+    given, found = expanded(run if isinstance(run, str | os.PathLike) else run.folder), None
     if given.is_file():
         refuse_other_files(given, Path(runs_dir))
         path = given
     else:
         found = find_run(str(given), Path(runs_dir).expanduser())
         path = found.last if checkpoint == "last" else found.best
-    folder = parts or os.environ.get("DLRUN_PARTS") or None
-    own_parts = Parts(Path(folder).expanduser() if folder else None)
-    data = Path(data_dir or os.environ.get("DLRUN_DATA") or "data").expanduser()
+    places = Places(parts, data_dir)
+    own, data = places.own_parts(), places.data_folder()
     with undisturbed():  # parts are tried on a gradient
-        plan, preprocessing, saved = open_plan(path, ["device=cpu"], own_parts, data)
+        plan, preprocessing, saved = open_plan(path, ["device=cpu"], own, data)
         seeds = plan.config.seeds if seed is None else [seed]
         if seed is not None and seed not in plan.config.seeds:
             known = ", ".join(map(str, plan.config.seeds))
             raise UserError(f"the run has no seed {seed}, but {known}")
-        return TrainedModel(plan, preprocessing, saved, path, seeds, found, own_parts, data)
+        return TrainedModel(plan, preprocessing, saved, path, seeds, found, own, data)

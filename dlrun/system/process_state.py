@@ -13,9 +13,9 @@ import torch
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Give back threads, random state, and the choice of deterministic kernels as they were found.
+    """Give back threads, random state, default type and deterministic kernels as they were found.
 
-    Within, gradients can be computed, whatever mode the caller is in.
+    Within, gradients can be computed and floats are float32, whatever the caller has set.
     """
     threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
     is_deterministic = torch.are_deterministic_algorithms_enabled()
@@ -24,12 +24,16 @@ def undisturbed() -> Iterator[None]:
     fill = fills.fill_uninitialized_memory
     drawn, numpy = random.getstate(), sys.modules.get("numpy")
     drawn_by_numpy = numpy.random.get_state() if numpy else None
+    cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    default = torch.get_default_dtype()
     card = torch.cuda.current_device() if torch.cuda.is_initialized() else None
     try:
-        with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+        torch.set_default_dtype(torch.float32)
+        with torch.random.fork_rng(cards), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         torch.set_num_threads(threads)
+        torch.set_default_dtype(default)
         torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
         torch.backends.cudnn.benchmark, fills.fill_uninitialized_memory = benchmark, fill
         random.setstate(drawn)

@@ -58,7 +58,9 @@ def test_a_run_is_one_output_with_a_row_for_each_epoch(
 
 
 def test_a_warning_stays_below_the_table(tiny: Path, runs_dir: Path, handles: list[Handle]) -> None:
-    dlrun.train(tiny, "epochs=2", "metrics=[accuracy]", "dataset.classes=2", "average=swa", runs_dir=runs_dir)
+    dlrun.train(tiny, "epochs=2", "patience=9", "evaluate_every=9", runs_dir=runs_dir)
+    [output] = handles
+    assert "</table><p>warning: " in output.shown[-1]
     view = notebook.NotebookTraining()
     view.warn("<b> is no class")
     assert handles[-1].shown == ["<p>warning: &lt;b&gt; is no class</p>"]

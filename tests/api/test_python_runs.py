@@ -30,7 +30,11 @@ def test_a_run_holds_what_its_folder_holds(tiny: Path, runs_dir: Path) -> None:
     last = [row["train_loss"] for row in rows[-2:]]
     assert run.final["train_loss"] == pytest.approx(sum(last) / 2)
     assert run.best.keys() == run.final.keys()
-    assert run.config["optimizer.lr"] == run.summary["final"]["lr"]["mean"]
+    assert run.config["optimizer.lr"] == run.config["optimizer"]["lr"] == run.summary["final"]["lr"]["mean"]
+    with pytest.raises(dlrun.UserError, match=r"the config has no key optimizer\.rate"):
+        run.config["optimizer.rate"]
+    again = dlrun.train(run.config, runs_dir=runs_dir, quiet=True)
+    assert again.final["train_loss"] == run.final["train_loss"]
     frame = rows.frame()
     assert isinstance(frame, pandas.DataFrame)
     assert frame["train_loss"].tolist() == rows.column("train_loss")

@@ -88,6 +88,7 @@ def state() -> tuple[Any, ...]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.is_grad_enabled(),
+        torch.get_default_dtype(),
     )
 
 
@@ -112,6 +113,7 @@ def test_the_process_is_left_as_it_was(tiny: Path, runs_dir: Path, tmp_path: Pat
     part.parent.mkdir(parents=True)
     part.write_text(DRAWS)
     torch.manual_seed(5)
+    torch.set_default_dtype(torch.float64)
     before = state()
     with torch.no_grad():
         run = dlrun.train(
@@ -121,6 +123,7 @@ def test_the_process_is_left_as_it_was(tiny: Path, runs_dir: Path, tmp_path: Pat
     run.evaluate()
     run.load()
     assert state() == before
+    torch.set_default_dtype(torch.float32)
 
 
 def test_an_error_says_the_whole_mistake_and_ends_no_process(tiny: Path, runs_dir: Path) -> None:
@@ -140,6 +143,45 @@ def test_an_error_says_the_whole_mistake_and_ends_no_process(tiny: Path, runs_di
         dlrun.train(CONFIG | {"architecture": "nlp"}, runs_dir=runs_dir)
     with pytest.raises(dlrun.Diverged, match=r"fix: lower optimizer\.lr"):
         dlrun.train(tiny, "optimizer={name: sgd, lr: 1e30}", "epochs=3", runs_dir=runs_dir, quiet=True)
+
+
+def test_values_of_numpy_and_paths_are_taken_and_others_are_refused(tiny: Path, runs_dir: Path) -> None:
+    odd = CONFIG | {"epochs": numpy.int64(2), "optimizer": {"name": "adam", "lr": numpy.float32(0.25)}}
+    run = dlrun.train(odd, seeds=numpy.arange(2), runs_dir=runs_dir, quiet=True)
+    assert (run.config["epochs"], run.config["optimizer.lr"], run.config["seeds"]) == (2, 0.25, [0, 1])
+    for wrong, said in (
+        ({"seeds": True}, "seeds is a number of them or a list, not True"),
+        ({"seeds": 0}, "seeds is a number of them or a list, not 0"),
+    ):
+        with pytest.raises(dlrun.UserError, match=said):
+            dlrun.train(tiny, runs_dir=runs_dir, **wrong)
+    other: Any = {"epochs": 2}
+    with pytest.raises(dlrun.UserError, match="is no KEY=VALUE text"):
+        dlrun.train(tiny, other, runs_dir=runs_dir)
+    for count in ("jobs", "random", "optuna"):
+        counts: dict[str, Any] = {count: 0}
+        with pytest.raises(dlrun.UserError, match=f"{count} is a whole number >= 1, not 0"):
+            dlrun.sweep(tiny, "epochs=1,2", runs_dir=runs_dir, **counts)
+    with pytest.raises(dlrun.UserError, match="optuna= draws the settings itself"):
+        dlrun.sweep(tiny, "epochs=1,2", optuna=2, random=2, runs_dir=runs_dir)
+
+
+def test_claims_are_judged_alike_for_a_file_and_for_a_dict(tiny: Path, runs_dir: Path) -> None:
+    claim = {"train_loss": "< 0"}
+    file = tiny.with_name("claims.yaml")
+    file.write_text(TINY + "expect: {train_loss: '< 0'}\n")
+    for config in (file, CONFIG | {"expect": claim}):
+        run = dlrun.train(config, "epochs=1", runs_dir=runs_dir, quiet=True)
+        [judged] = run.summary["expect"]
+        assert (judged["met"], judged["why"]) == (None, "epochs changed")
+
+
+def test_warnings_are_those_of_python_where_nothing_is_shown(tiny: Path, runs_dir: Path) -> None:
+    swept = tiny.with_name("swept.yaml")
+    swept.write_text(TINY + "sweep: {epochs: [1, 2]}\n")
+    with pytest.warns(UserWarning, match=r"the values under sweep: are only for dlrun\.sweep"):
+        run = dlrun.train(swept, "epochs=1", runs_dir=runs_dir, quiet=True)
+    assert run.warnings == run.summary["warnings"]
 
 
 def test_importing_dlrun_imports_neither_torch_nor_anything_heavy() -> None:

@@ -1,4 +1,4 @@
-"""docs/python.md and docs/tour.ipynb run from their first block to the last, and say what is true."""
+"""docs/python.md runs from its first block to the last, and says what is true."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pages import blocks, page
 
 import dlrun
-from dlrun.api import places
+from dlrun.results import places
 
 PAGE = page("docs/python.md")
 
@@ -23,14 +23,11 @@ def said(
     """The names that the blocks of the page have made, and all that they printed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("page"))
-        names: dict[str, Any] = {"__name__": "page_of_python"}
         code = "\n".join(content for kind, _, content in blocks(PAGE) if kind == "python")
         path = Path("page_of_python.py")
         path.write_text(code)
         patch.syspath_prepend(str(Path.cwd()))
-        module = __import__("page_of_python")
-        names = vars(module)
-        yield names, capsys.readouterr().out
+        yield vars(__import__("page_of_python")), capsys.readouterr().out
         places._made.clear()
 
 
@@ -52,6 +49,6 @@ def test_its_blocks_run_one_after_the_other(said: tuple[dict[str, Any], str]) ->
 def test_it_names_all_that_there_is_and_is_linked() -> None:
     named = {*re.findall(r"dlrun\.(\w+)", PAGE)}
     assert {name for name in dlrun.__all__ if name.islower() and not name.startswith("_")} <= named
-    assert named <= {*dlrun.__all__, "load"}
+    assert named <= {*dlrun.__all__}
     for name in ("README.md", "docs/faq.md"):
         assert "python.md)" in page(name), name

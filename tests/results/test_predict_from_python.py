@@ -207,3 +207,50 @@ def test_texts_are_predicted_as_they_are(dlrun_command: Callable[..., Any], runs
     shares: Tensor = model.probabilities(["a good film", "a bad film"])
     assert shares.shape == (2, 2)
     assert model.predict("a good film") == [model.classes[int(shares[0].argmax())]]
+
+
+def test_numbers_that_are_not_finite_are_refused_alone(tmp_path: Path) -> None:
+    run = trained(planned(epochs=1), tmp_path)
+    model = dlrun.load(run.folder)
+    inputs = torch.tensor([[0.1, 0.2], [float("nan"), 0.0], [0.3, float("inf")]])
+    with pytest.raises(dlrun.UserError, match="input 2 cannot be predicted: it has a number"):
+        model.predict(inputs)
+    rows = model.predictions(inputs)
+    assert ["problem" in row for row in rows] == [False, True, True]
+    assert rows[0]["class"] == model.predict(inputs[:1])[0]
+
+
+def test_a_picture_is_turned_as_it_is_shown_and_a_far_one_is_warned_of_once(tmp_path: Path) -> None:
+    parts = own_parts(tmp_path)
+    run = run_of("images", tmp_path, parts)
+    model = dlrun.load(run.folder, parts=parts.folder)
+    image = Image.fromarray(torch.arange(64, dtype=torch.uint8).view(8, 8).mul(2).numpy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    image.save(tmp_path / "turned.png", exif=exif)
+    with warnings.catch_warnings(action="ignore"):
+        wanted = model.probabilities(tmp_path / "turned.png")
+        assert torch.equal(model.probabilities(Image.open(tmp_path / "turned.png")), wanted)
+        assert not torch.equal(model.probabilities(image), wanted)
+        mixed = [image, str(tmp_path / "turned.png"), image.convert("CMYK")]
+        assert model.probabilities(mixed).shape == (3, 3)
+    with pytest.raises(dlrun.UserError, match="image 1 has pixels of floats"):
+        model.predict(image.convert("F"))
+    far = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
+    usual = torch.randint(0, 200, (2, 1, 8, 8), dtype=torch.uint8)
+    with pytest.warns(UserWarning, match="lies far outside"):
+        model.predict(far)
+    with warnings.catch_warnings(action="error"):
+        model.predict(usual)
+
+
+def test_a_choice_that_there_is_not_is_no_other_one(tmp_path: Path) -> None:
+    run = trained(planned(epochs=1), tmp_path)
+    wrong: Any = "lst"
+    with pytest.raises(dlrun.UserError, match="checkpoint is 'best' or 'last', not 'lst'"):
+        dlrun.load(run.folder, checkpoint=wrong)
+    model = dlrun.load(dlrun.Run(run.folder))
+    with pytest.raises(dlrun.UserError, match="on= is the path of a file or a folder"):
+        model.evaluate(on="")
+    with pytest.raises(dlrun.UserError, match="there is no split 'tst'; did you mean 'test'"):
+        model.evaluate(wrong.replace("l", "t"))
