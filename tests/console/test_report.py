@@ -325,12 +325,14 @@ def test_a_card_is_a_readme_with_its_pictures_beside_it(
     assert run.config.read_text().strip() in card
 
 
-def test_the_readme_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("# Mine\n")
+@pytest.mark.parametrize("name", ["README.md", "mistakes.png"])
+def test_a_file_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path: Path, name: str) -> None:
+    (run.plots / "mistakes.png").write_bytes(PNG)
+    (tmp_path / name).write_text("# Mine\n")
     done = dlrun("report", "last", "--markdown", "-o", tmp_path)
     assert (done.code, done.out) == (2, "")
-    assert "there is a README.md that dlrun report did not write" in done.err
-    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    assert f"there is a {name} that dlrun report did not write" in done.err
+    assert (tmp_path / name).read_text() == "# Mine\n"
 
 
 @pytest.mark.parametrize(
