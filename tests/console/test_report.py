@@ -221,8 +221,10 @@ def test_pictures_are_in_the_file_and_others_are_not(report: Report, runs_dir: P
     (run.plots / "mistakes.png").write_bytes(PNG)
     (run.plots / "link.png").symlink_to(secret)
     (run.plots / "page.png").write_text("<svg onload='alert(1)'>")
+    (run.folder / "eval").mkdir()
+    (run.folder / "eval" / "test_mistakes.png").write_bytes(PNG)  # the same again
     page = report(run.folder)
-    [(image, _)] = page.of("img")  # neither the link nor the file that is no picture
+    [(image, _)] = page.of("img")  # not twice, and neither the link nor the file that is no picture
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
     assert (image["width"], image["height"]) == ("1", "1")
     assert image["alt"].startswith("The ") and image["alt"].endswith(".")
@@ -310,7 +312,7 @@ def test_a_card_is_a_readme_with_its_pictures_beside_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("curves.png", "mistakes.png"):
-        (run.plots / name).write_bytes(PNG)
+        (run.plots / name).write_bytes(PNG + name.encode())
     assert dlrun("report", "last", "--markdown").out == "small-001-report/README.md\n"
     assert dlrun("report", "last", "--markdown").code == 0  # its own is replaced
     card = (tmp_path / "small-001-report" / "README.md").read_text()
