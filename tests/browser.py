@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 60  # seconds, of a machine that is busy
 _OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--hide-scrollbars", "--remote-debugging-pipe"),
@@ -46,6 +48,8 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._read:
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            assert ready, f"the browser has not answered for {PATIENCE} seconds"
             piece = os.read(self._answers, 1 << 20)
             assert piece, "the browser is gone"
             self._read += piece

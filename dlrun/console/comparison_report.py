@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dlrun import __version__
 from dlrun.console.comparison import comparison_cells, runs_of_setting
 from dlrun.console.numbers import value_text
-from dlrun.console.report_blocks import Block, Charts, Code, Pictures, Report, Section, Table, Warnings, Words
+from dlrun.console.report_blocks import (
+    Block,
+    Charts,
+    Code,
+    Pictures,
+    Report,
+    Section,
+    Table,
+    Warnings,
+    Words,
+    sentence,
+)
 from dlrun.console.run_list import lines_of_runs
 from dlrun.console.run_report import (
     config_blocks,
@@ -16,6 +27,7 @@ from dlrun.console.run_report import (
     model_blocks,
     said_choice,
 )
+from dlrun.errors import first_few
 from dlrun.results.report_curves import MOST_LINES, charts_of_settings
 from dlrun.results.report_pictures import CURVES, Picture, pictures_of_sweep
 from dlrun.run_folders.comparison import Comparison
@@ -55,12 +67,10 @@ def report_of_several(
         Section("Config", [Words(f"Of the {of_reference}, {reference.name}:"), *config_blocks(reference)]),
         Section("Repeat it", [*_repetition(sweeps, asked), *environment_blocks(reference)]),
     ]
-    names = [each.name for each in folders]
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     settings, runs = len(found.groups), len(records)
     count = f"{settings} setting{'s' * (settings != 1)}, {runs} run{'s' * (runs != 1)}"
     lead = [f"{count}, compared by {found.metric}.", f"The {of_reference}: {said_choice(reference)}"]
-    title = f"{', '.join(names[:_MOST_NAMED])}{more}"
+    title = first_few([each.name for each in folders], _MOST_NAMED)
     return Report(title, lead, [each for each in sections if each.blocks], f"dlrun {__version__}")
 
 
@@ -69,12 +79,13 @@ def _settings(found: Comparison) -> Iterator[Block]:
     keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
     heads, rows = comparison_cells(found, keys)
     beside = "best" if found.is_ranked else "first"
-    caption = f"The keys that differ, {found.metric}, and the difference from the {beside} setting"
+    several = f"The keys that differ, {found.metric}, and the difference from the {beside} setting"
+    caption = several if len(rows) > 1 else f"{found.metric} of one setting"
     yield Table(caption, [head or "remark" for head in heads], rows[:_MOST_SETTINGS])
     if len(rows) > _MOST_SETTINGS:
         yield Words(f"The first {_MOST_SETTINGS} of {len(rows):,} settings.")
     if found.meaning:
-        yield Words(f"{found.meaning[:1].upper()}{found.meaning[1:]}.")
+        yield sentence(found.meaning)
     if found.notes:
         yield Warnings(found.notes)
 
@@ -82,8 +93,9 @@ def _settings(found: Comparison) -> Iterator[Block]:
 def _curves(found: Comparison, reference: Record, picture: Picture | None) -> Iterator[Block]:
     """Yield a chart for each column: first the compared one, then others of the reference setting."""
     others = [column for column in reference.columns() if "." not in column and column != "seconds"]
-    columns = list(dict.fromkeys([found.column, *others]))
-    shown = [column for column in columns if column != "seconds"][:_MOST_CHARTS]
+    compared = [] if found.column == "seconds" else [found.column]
+    columns = list(dict.fromkeys([*compared, *others]))
+    shown = columns[:_MOST_CHARTS]
     labels = [_label(group, found.groups) for group in found.groups]
     if charts := charts_of_settings(found, labels, shown):
         yield Charts(charts, picture)

@@ -21,6 +21,11 @@ class Words:
     text: str
 
 
+def sentence(line: str) -> Words:
+    """A line as a sentence: with a capital letter and a full stop."""
+    return Words(f"{line[:1].upper()}{line[1:]}.")
+
+
 @dataclass(frozen=True)
 class Warnings:
     """Warnings, a line each."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,14 +16,14 @@ from markupsafe import Markup
 from dlrun.console.report_blocks import Charts, Pictures, Report, Section, Warnings
 from dlrun.errors import UserError
 from dlrun.results.report_pictures import Picture
-from dlrun.system.files import make_folder, open_bounded, size_text, write_atomically
+from dlrun.system.files import is_missing, make_folder, open_to_read, size_text, write_atomically
 
 _FILES = Path(__file__).with_name("report_files")
-_ANOTHER = "name another file with -o"
-MOST_OF_PICTURES = 2_400_000  # bytes in the file: with text and curves it stays below 3 MB
+_ANOTHER_FILE, _ANOTHER_FOLDER = "name another file with -o", "name another folder with -o"
+MOST_OF_PICTURES = 1_800_000  # bytes, in the page 2.4 MB: with text and curves it stays below 3 MB
 CARD = "README.md"
 _CARD_MARK = "<!-- written by dlrun report -->"
-_ONE_LINE = re.compile(r"\s+")
+_SPACES = re.compile(r"\s+")
 _MARKS = re.compile(r"([\\`*_\[\]<>|~$&#])")  # signs that Markdown takes for more than letters
 
 
@@ -29,9 +31,13 @@ def write_page(report: Report, path: Path) -> list[str]:
     """Write a report as one HTML file; give a line for each picture that is left out for its size."""
     report, left_out = _within_size(report)
     content = page_of(report).encode(errors="replace")
-    make_folder(path.parent, _ANOTHER)
-    write_atomically(path, lambda file: file.write(content), _ANOTHER)
+    make_folder(path.parent, _ANOTHER_FILE)
+    _put(path, content, _ANOTHER_FILE)
     return left_out
+
+
+def _put(path: Path, content: bytes, fix: str) -> None:
+    write_atomically(path, lambda file: file.write(content), fix)
 
 
 def page_of(report: Report) -> str:
@@ -53,17 +59,16 @@ def page_of(report: Report) -> str:
 def write_card(report: Report, folder: Path) -> Path:
     """Write a report as README.md in a folder, with its pictures beside it; give its path.
 
-    Raises UserError if there is a README.md that is not of `dlrun report`.
+    Raises UserError if a file of these names is there that is not of `dlrun report`.
     """
     path = folder / CARD
-    make_folder(folder, "name another folder with -o")
-    _refuse_other_card(path)
-    named = {id(picture): name for name, picture in _names(report.pictures).items()}
-    for picture in report.pictures:
-        target, content = folder / named[id(picture)], picture.content
-        write_atomically(target, lambda file, content=content: file.write(content), _ANOTHER)  # type: ignore[misc]
-    content = card_of(report, named).encode(errors="replace")
-    write_atomically(path, lambda file: file.write(content), _ANOTHER)
+    named = _names(report.pictures)
+    _refuse_other_files(folder, named)
+    make_folder(folder, _ANOTHER_FOLDER)
+    for name, picture in named.items():
+        _put(folder / name, picture.content, _ANOTHER_FOLDER)
+    content = card_of(report, {id(picture): name for name, picture in named.items()})
+    _put(path, content.encode(errors="replace"), _ANOTHER_FOLDER)
     return path
 
 
@@ -87,22 +92,19 @@ def _escaped(value: object) -> object:
     """A value as text in a line of Markdown, without marks; Markup stays as it is."""
     if isinstance(value, Markup):
         return value
-    return _MARKS.sub(r"\\\1", _ONE_LINE.sub(" ", str(value)))
+    return _MARKS.sub(r"\\\1", _SPACES.sub(" ", str(value)))
 
 
-def _refuse_other_card(path: Path) -> None:
-    try:
-        with open_bounded(path, 1 << 26) as file:
-            first = file.readline(200).decode(errors="replace").strip()
-    except FileNotFoundError:
+def _refuse_other_files(folder: Path, names: Iterable[str]) -> None:
+    """Raises UserError if a file of these names is there, unless the folder is an earlier report."""
+    first = b""
+    with suppress(OSError), open_to_read(folder / CARD) as file:
+        first = file.readline(200)
+    if first.decode(errors="replace").strip() == _CARD_MARK:
         return
-    except OSError as error:
-        raise UserError(
-            f"cannot replace {path}: {error.strerror}", fix="name another folder with -o"
-        ) from None
-    if first != _CARD_MARK:
-        fix = "name another folder with -o, or move the file"
-        raise UserError(f"there is a {CARD} that dlrun report did not write", where=str(path), fix=fix)
+    if there := next((name for name in (CARD, *names) if not is_missing(folder / name)), None):
+        what = f"there is a {there} that dlrun report did not write"
+        raise UserError(what, where=str(folder / there), fix=f"{_ANOTHER_FOLDER}, or move the file")
 
 
 def _names(pictures: list[Picture]) -> dict[str, Picture]:
@@ -120,9 +122,9 @@ def _names(pictures: list[Picture]) -> dict[str, Picture]:
 
 def _within_size(report: Report) -> tuple[Report, list[str]]:
     """The report without its largest pictures if all would be too many bytes, and lines that say so."""
-    kept = sorted(report.pictures, key=lambda picture: len(picture.uri))
+    kept = sorted(report.pictures, key=lambda picture: len(picture.content))
     left_out = list[Picture]()
-    while sum(len(picture.uri) for picture in kept) > MOST_OF_PICTURES:
+    while sum(len(picture.content) for picture in kept) > MOST_OF_PICTURES:
         left_out.append(kept.pop())
     if not left_out:
         return report, []

@@ -29,7 +29,18 @@ from dlrun.console.numbers import (
     shape_text,
     value_text,
 )
-from dlrun.console.report_blocks import Block, Charts, Code, Pictures, Report, Section, Table, Warnings, Words
+from dlrun.console.report_blocks import (
+    Block,
+    Charts,
+    Code,
+    Pictures,
+    Report,
+    Section,
+    Table,
+    Warnings,
+    Words,
+    sentence,
+)
 from dlrun.console.training_results import (
     baselines_by_name,
     measured_cells,
@@ -118,11 +129,11 @@ def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str])
         said_batches(summary["loss_of_batches"]) if summary["loss_of_batches"] else "",
         said_stops(summary),
     ]
-    yield from (Words(f"{note[:1].upper()}{note[1:]}.") for note in notes if note)
+    yield from (sentence(note) for note in notes if note)
     if claims := summary["expect"]:
         rows = [list(verdict_cells(claim)) for claim in claims]
         yield Table("Claims of the config", ["expected", "measured", "met"], rows)
-        yield from (Words(f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons_of_none(claims))
+        yield from (sentence(reason) for reason in reasons_of_none(claims))
     warnings = list(summary["warnings"])
     if not record.summary:
         warnings.append("there is no summary.json that can be read: figures are missing")
@@ -199,7 +210,7 @@ def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
         if rest:
             yield Words(f"These are {rest}.")
     if said := said_confusions(found):
-        yield Words(f"{said[:1].upper()}{said[1:]}.")
+        yield sentence(said)
     if targets := found.get("per_target"):
         names = list(targets)[:_MOST_TARGETS]
         heads = list(dict.fromkeys(figure for name in names for figure in targets[name]))

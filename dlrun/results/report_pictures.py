@@ -41,9 +41,12 @@ class Picture:
 
 
 def pictures_of_run(run: Run, parts: Parts) -> list[Picture]:
-    """The pictures that a run and its evaluations have drawn."""
-    found = (read_picture(path, *_said(path, parts)) for path in files_in(run.plots, run.folder / "eval"))
-    return [picture for picture in found if picture]
+    """The pictures that a run and its evaluations have drawn, each once: an evaluation may repeat one."""
+    found = dict[bytes, Picture]()
+    for path in files_in(run.plots, run.folder / "eval"):
+        if picture := read_picture(path, *_said(path, parts)):
+            found.setdefault(picture.content, picture)
+    return list(found.values())
 
 
 def pictures_of_sweep(plots: Path) -> list[Picture]:

@@ -221,8 +221,10 @@ def test_pictures_are_in_the_file_and_others_are_not(report: Report, runs_dir: P
     (run.plots / "mistakes.png").write_bytes(PNG)
     (run.plots / "link.png").symlink_to(secret)
     (run.plots / "page.png").write_text("<svg onload='alert(1)'>")
+    (run.folder / "eval").mkdir()
+    (run.folder / "eval" / "test_mistakes.png").write_bytes(PNG)  # the same again
     page = report(run.folder)
-    [(image, _)] = page.of("img")  # neither the link nor the file that is no picture
+    [(image, _)] = page.of("img")  # not twice, and neither the link nor the file that is no picture
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
     assert (image["width"], image["height"]) == ("1", "1")
     assert image["alt"].startswith("The ") and image["alt"].endswith(".")
@@ -310,7 +312,7 @@ def test_a_card_is_a_readme_with_its_pictures_beside_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("curves.png", "mistakes.png"):
-        (run.plots / name).write_bytes(PNG)
+        (run.plots / name).write_bytes(PNG + name.encode())
     assert dlrun("report", "last", "--markdown").out == "small-001-report/README.md\n"
     assert dlrun("report", "last", "--markdown").code == 0  # its own is replaced
     card = (tmp_path / "small-001-report" / "README.md").read_text()
@@ -325,12 +327,14 @@ def test_a_card_is_a_readme_with_its_pictures_beside_it(
     assert run.config.read_text().strip() in card
 
 
-def test_the_readme_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("# Mine\n")
+@pytest.mark.parametrize("name", ["README.md", "mistakes.png"])
+def test_a_file_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path: Path, name: str) -> None:
+    (run.plots / "mistakes.png").write_bytes(PNG)
+    (tmp_path / name).write_text("# Mine\n")
     done = dlrun("report", "last", "--markdown", "-o", tmp_path)
     assert (done.code, done.out) == (2, "")
-    assert "there is a README.md that dlrun report did not write" in done.err
-    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    assert f"there is a {name} that dlrun report did not write" in done.err
+    assert (tmp_path / name).read_text() == "# Mine\n"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from dlrun.console.report_page import write_page
 from dlrun.console.run_report import report_of_run
 from dlrun.run_folders.records import read_record
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
-    pytest.mark.usefixtures("no_hanging"),
-]
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"
+)
 HOSTILE = "<script>alert(1)</script>"
 BOX = "(({left, top, width, height}) => [left, top, width, height])(%s.getBoundingClientRect())"
 CHART = "document.querySelectorAll('.chart')[%d]"
