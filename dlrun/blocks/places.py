@@ -150,6 +150,12 @@ class ClassAtPlaces(Task):
         """The classes (*places) that copies predict together for one input, from the outputs (copies, …)."""
         return self.decision.decide_together(outputs.movedim(1, -1))
 
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`probabilities` (n, classes, *places), and `class` (n, *places), the predicted ones."""
+        of_places = main_outputs(outputs).movedim(2, -1)
+        shares = self.decision.probabilities(of_places).mean(0).movedim(-1, 1)
+        return {"probabilities": shares, "class": self.decision.decide_together(of_places)}
+
     def facts(self, split: Split) -> dict[str, Any]:
         counts = self._counts(split)
         return {"classes": dict(zip(self.data.classes, counts.tolist(), strict=True))}

@@ -161,7 +161,18 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
         *kinds, name = token.partition(":")[0].split(".")
         value = token.partition(": ")[2]
         known = name in KEYS or name in names or name in options or token in (*FILES, "FILE")
-        names_of_commands = ("train", "data", "lr", "plot", "eval", "predict", "calibrate", "sweep", "slurm")
+        names_of_commands = (
+            "train",
+            "data",
+            "lr",
+            "plot",
+            "eval",
+            "predict",
+            "calibrate",
+            "export",
+            "sweep",
+            "slurm",
+        )
         commands = [f"dlrun {command}" for command in names_of_commands]
         assert known or token.startswith((*commands, "--max-time ")), token
         assert all(kind in KEYS for kind in kinds) or token in FILES, token

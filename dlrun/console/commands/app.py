@@ -14,7 +14,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dlrun.console.commands import calibrate, evaluate, init, look, new, runs, slurm, sweep, train, tune
+from dlrun.console.commands import (
+    calibrate,
+    evaluate,
+    export,
+    init,
+    look,
+    new,
+    runs,
+    slurm,
+    sweep,
+    train,
+    tune,
+)
 from dlrun.console.commands.examples import epilog
 from dlrun.console.commands.other_words import command_instead, option_instead
 from dlrun.errors import (
@@ -177,6 +189,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "calibrate": calibrate.calibrate,
     "predict": evaluate.predict,
     "plot": evaluate.plot,
+    "export": export.export,
     "data": look.preview,
     "show": look.show,
     "lr": tune.lr,
@@ -192,7 +205,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "reproduce": runs.reproduce,
 }
 WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "runs", "rm", "diff")
+WITHOUT_PICTURES = ("init", "export", "show", "configs", "parts", "new", "slurm", "runs", "rm", "diff")
 
 
 def _help(command: Callable[..., None]) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("calibration", "temperature-scaling"),
     "predict": ("infer", "inference", "prediction"),
     "plot": ("plots", "draw", "visualize", "visualise"),
+    "export": ("convert", "onnx", "to-onnx", "deploy", "torchscript"),
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),
     "lr": ("lr_find", "lr-find", "find_lr", "find-lr", "lr_finder", "lr_range_test"),

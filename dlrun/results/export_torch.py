@@ -1,0 +1,59 @@
+"""torch.export: the graph of an exported model as a .pt2 file, which PyTorch loads without dlrun."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from dlrun.data.trees import Tree
+from dlrun.errors import RunFailed, shortened
+
+DESCRIPTION = "dlrun.json"  # the extra file with the description
+# A file that needs dlrun would fail for whoever is given it, and so it does here.
+_READ = """\
+import sys
+sys.modules["dlrun"] = None
+import torch
+file, given, found, threads = sys.argv[1:]
+torch.set_num_threads(int(threads))
+with open(file, "rb") as program:
+    model = torch.export.load(program).module()
+with torch.no_grad():
+    torch.save([model(piece) for piece in torch.load(given)], found)
+"""
+
+
+def content(program: ExportedProgram, description: Mapping[str, Any]) -> bytes:
+    """The bytes of a .pt2 file of a graph, with the description as JSON in the extra file DESCRIPTION."""
+    text = json.dumps(description, ensure_ascii=False, indent=2)
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={DESCRIPTION: text})
+    return file.getvalue()
+
+
+def answers_of(path: Path, pieces: Sequence[Tree]) -> list[dict[str, Tensor]]:
+    """The answers of a file for each of some inputs, in a process that cannot import dlrun.
+
+    Raises RunFailed if the file cannot be loaded or run there.
+    """
+    with TemporaryDirectory() as folder:
+        given, found = Path(folder, "given.pt"), Path(folder, "found.pt")
+        torch.save(list(pieces), given)
+        words = [path.absolute(), given, found, torch.get_num_threads()]
+        command = [sys.executable, "-c", _READ, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
+            raise RunFailed(f"the file cannot be used without dlrun: {shortened(reason)}")
+        answers: list[dict[str, Tensor]] = torch.load(found)
+    return answers
