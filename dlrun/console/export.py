@@ -33,7 +33,7 @@ def print_export(exported: Exported) -> None:
     print_calibrated(about)
     for note in exported.notes:
         print_line(note, console, "yellow")
-    of = f"{exported.split} examples" if exported.split else "made-up inputs"
+    of = f"{exported.split} examples" if exported.split else "random inputs"
     said = f"{exported.examples} {of}, the largest difference from dlrun is {exported.difference:.1g}"
     print_line(f"loaded again and compared on {said}", console)
     opset = f", opset {about['opset']}" if "opset" in about else ""

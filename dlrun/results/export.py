@@ -43,7 +43,7 @@ class Exported:
     format: Format
     description: dict[str, Any]
     examples: int  # on which it was compared
-    split: str  # of which they are; "" for made-up inputs
+    split: str  # of which they are; "" for random inputs
     difference: float  # the largest one, see `compared`
     notes: list[str]
 

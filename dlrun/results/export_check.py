@@ -1,4 +1,4 @@
-"""The comparison of an exported model with dlrun's own outputs, on examples of the data or made-up inputs."""
+"""The comparison of an exported model with dlrun's own outputs, on examples of the data or random inputs."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PIECE = 9  # the last piece of 64 has one example
 
 @dataclass(frozen=True)
 class Tried:
-    """Raw inputs (n, …) on which an exported model is compared: examples of a split, or made-up ones."""
+    """Raw inputs (n, …) on which an exported model is compared: examples of a split, or random ones."""
 
     inputs: Tree
-    split: str  # "" for made-up ones
+    split: str  # "" for random ones
     reason: str = ""  # why these are no examples
 
     @property
@@ -47,18 +47,14 @@ class Tried:
 def inputs_to_try(
     plan: Plan, preprocessing: Preparation, saved: Checkpoint, progress: Progress = no_progress
 ) -> Tried:
-    """The first examples of the evaluation split, or without the data made-up inputs of their kind.
-
-    Raises UserError if the kind of the inputs is not known without the data.
-    """
+    """The first examples of the evaluation split, or without the data random inputs of their kind."""
     notes = list(plan.data.notes)
     try:
         loaded = plan.load(preprocessing, progress)
     except (UserError, OSError) as error:
         reason = error.inline if isinstance(error, UserError) else f"{error.strerror}: {error.filename}"
-        return Tried(
-            _made_up(plan, preprocessing, input_types_of(saved)), "", f"the data cannot be read: {reason}"
-        )
+        drawn = _random(plan, preprocessing, input_types_of(saved))
+        return Tried(drawn, "", f"the data cannot be read: {reason}")
     finally:
         plan.data.notes[:] = notes  # those of the data were told at training
     split = plan.data.evaluation_split or "train"
@@ -66,7 +62,7 @@ def inputs_to_try(
     return Tried(chosen.raw_tree(torch.arange(min(EXAMPLES, len(chosen)))), split)
 
 
-def _made_up(plan: Plan, preprocessing: Preparation, types: Mapping[str, torch.dtype]) -> Tree:
+def _random(plan: Plan, preprocessing: Preparation, types: Mapping[str, torch.dtype]) -> Tree:
     """Random inputs (EXAMPLES, …) of the given types, or of those that `dlrun predict` reads."""
     data, stream = plan.data, torch.Generator().manual_seed(0)
     found: dict[str, Tensor] = {}

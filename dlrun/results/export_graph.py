@@ -58,6 +58,8 @@ def answering(
     if temperatures:
         divide(Apart.of(alone, seeds), [temperatures[place] for place in places])
     found = FromRaw(Answering(alone, plan.task), preprocessing, plan.dtype)
+    for own in (*found.parameters(), *found.buffers()):
+        own.data = own.data.clone()  # a part of another tensor's memory would be saved with all of that
     found.eval().requires_grad_(False)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from dlrun.data.trees import Tree, named_leaves
-from dlrun.errors import UserError, shortened
+from dlrun.errors import UserError
 from dlrun.results.export_description import as_text
 from dlrun.results.export_graph import BATCH, silence
 
 OPSET = 18
+_OPERATION = re.compile(r"OpOverload\(op='([\w.]+)'")  # of PyTorch, in the messages of torch.onnx
+_LONGEST = 200  # characters of a message
 _MOST_BYTES = 2**31 - 2**20  # protobuf, in which ONNX is written, has files below 2 GiB
 
 
@@ -52,8 +55,12 @@ def content(program: ExportedProgram, description: Mapping[str, Any]) -> bytes:
                 verbose=False,
             )
     except Exception as error:  # torch.onnx raises errors of many kinds
-        what = f"ONNX has no form of an operation of this model: {_reason(error)}"
-        raise UserError(what, fix="write --format torch") from error
+        reason = _reason(error)
+        if operation := _OPERATION.search(reason):
+            reason = f"it uses {operation[1]}, of which ONNX has no form"
+        raise UserError(
+            f"the model cannot be written as ONNX: {reason}", fix="write --format torch"
+        ) from error
     assert found is not None, "a program is given, and no file to write"
     proto = found.model_proto
     for value in (*proto.graph.input, *proto.graph.output):
@@ -94,4 +101,4 @@ def _reason(error: BaseException) -> str:
     """The first line of the innermost cause of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return shortened(next(iter(str(error).splitlines()), type(error).__name__))
+    return next(iter(str(error).splitlines()), type(error).__name__)[:_LONGEST]

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 
 from dlrun.data.trees import Tree
 from dlrun.errors import RunFailed, shortened
+from dlrun.results.export_graph import silence
 
 DESCRIPTION = "dlrun.json"  # the extra file with the description
 # A file that needs dlrun would fail for whoever is given it, and so it does here.
@@ -37,7 +38,8 @@ def content(program: ExportedProgram, description: Mapping[str, Any]) -> bytes:
     """The bytes of a .pt2 file of a graph, with the description as JSON in the extra file DESCRIPTION."""
     text = json.dumps(description, ensure_ascii=False, indent=2)
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={DESCRIPTION: text})
+    with silence():
+        torch.export.save(program, file, extra_files={DESCRIPTION: text})
     return file.getvalue()
 
 

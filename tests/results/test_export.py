@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import SMALL_CNN, own_parts, planned, trained
+from places import PROJECT
+from small_runs import ENERGY, SMALL_CNN, own_parts, planned, trained
 from torch import Tensor
 
 import dlrun
@@ -22,7 +24,9 @@ from dlrun.results.export import SUFFIXES, Exported, export_run
 from dlrun.results.thresholds import choose_thresholds
 from dlrun.run_folders.run import Run
 from dlrun.training.calibration import take_calibration
-from dlrun.training.opening import open_checkpoint
+from dlrun.training.checkpoint_entries import INPUT_TYPES
+from dlrun.training.opening import open_checkpoint, open_plan
+from dlrun.training.plan import Plan
 
 Dlrun = Callable[..., Any]
 
@@ -45,6 +49,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mlp, poisson": {"dataset": {"name": "counts"}, "loss": "poisson", "metrics": []},
     "mlp, multilabel": {"dataset": {"name": "labels"}, "loss": "bce", "metrics": []},
     "mlp, one logit": {"dataset": {"name": "spiral", "points": 20, "classes": 2}, "loss": "bce"},
+    "mlp, other": {"dataset": {"name": "counts"}, "task": "other", "loss": "mse", "metrics": []},
+    "mlp, energy": {"loss": "energy"},
     "mlp, embedding": {"task": "embedding", "loss": {"name": "supervised_contrastive"}, "metrics": []},
     "mlp, two inputs": {"dataset": "pairs", "architecture": "both", "loss": "cross_entropy"},
     "mlp, series": {
@@ -111,6 +117,7 @@ for _kind in ("rnn", "lstm", "gru"):
             },
         }
 OWN = {
+    "loss/energy.py": ENERGY,
     "dataset/counts.py": '''
 """Counts that grow with a number."""
 import torch
@@ -193,6 +200,20 @@ class Counting(nn.Linear):
     def forward(self, x):
         return super().forward(x) + torch.zeros(len(x), 1)
 ''',
+    "architecture/branching.py": '''
+"""A linear layer that looks at the numbers of its inputs."""
+from torch import nn
+
+
+def branching(shape, outputs):
+    """A linear layer, but for inputs that are all large."""
+    return Branching(shape[0], outputs)
+
+
+class Branching(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if x.abs().min() < 1e6 else super().forward(0 * x)
+''',
 }
 USUAL = ("mlp", "safetensors"), ("cnn", "onnx")
 REFUSED = {
@@ -253,8 +274,9 @@ def test_each_architecture_gives_in_each_format_what_dlrun_does(
     if plan.task.decision and main.shape[1] == 1:
         torch.testing.assert_close(answers["probabilities"][:, 1:], main.sigmoid(), rtol=0, atol=1e-4)
     elif plan.task.decision:
-        torch.testing.assert_close(answers["probabilities"], main.softmax(1), rtol=0, atol=1e-4)
-        assert torch.equal(answers["class"], main.argmax(1))
+        scores = -main if name == "mlp, energy" else main
+        torch.testing.assert_close(answers["probabilities"], scores.softmax(1), rtol=0, atol=1e-4)
+        assert torch.equal(answers["class"], scores.argmax(1))
     elif plan.data.task == "multilabel":
         torch.testing.assert_close(answers["probabilities"], main.sigmoid(), rtol=0, atol=1e-4)
         assert torch.equal(answers["labels"], main > 0)
@@ -263,6 +285,18 @@ def test_each_architecture_gives_in_each_format_what_dlrun_does(
         torch.testing.assert_close(answers[first], main.view_as(answers[first]), rtol=1e-4, atol=1e-4)
         for other in further:
             torch.testing.assert_close(answers[other], outputs[other], rtol=1e-4, atol=1e-4)
+
+
+def test_every_architecture_is_tried() -> None:
+    chosen = [case["architecture"] for case in CASES.values() if "architecture" in case]
+    named = {choice if isinstance(choice, str) else choice["name"] for choice in chosen}
+    assert {*Parts().names("architecture")} <= named
+
+
+@pytest.mark.slow
+def test_every_task_is_tried(parts: Parts) -> None:
+    tasks = {planned(parts, **changes).data.task for changes in CASES.values()}
+    assert tasks == {*Parts().names("task")}
 
 
 def test_a_file_that_gives_anything_else_is_not_kept(
@@ -345,6 +379,44 @@ def test_what_has_no_mean_is_no_ensemble(
     run = trained(planned(parts, **{"seeds": [0, 3], "epochs": 1} | changes), tmp_path)
     with pytest.raises(UserError, match=said):
         exported(run, parts, is_ensemble=True)
+
+
+def test_without_the_data_random_inputs_of_their_type_take_their_place(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(planned(parts, **CASES["cnn"], epochs=1), tmp_path)
+
+    def gone(*given: Any) -> None:
+        raise UserError("there is no file images.bin")
+
+    monkeypatch.setattr(Plan, "load", gone)
+    found = exported(run, parts, "safetensors")
+    assert found.description["inputs"] == [{"name": "inputs", "shape": ["batch", 1, 8, 8], "dtype": "uint8"}]
+    assert (found.split, found.examples) == ("", 64)
+    assert found.notes[-1] == "the data cannot be read: there is no file images.bin"
+    plan, preprocessing, saved = open_plan(run.best, [], parts, tmp_path)
+    for types, dtype in (({"": "torch.float32"}, torch.float32), ({"": "torch.nonsense"}, torch.uint8)):
+        stated = replace(saved, data=saved.data | {INPUT_TYPES: types})
+        tried = export_check.inputs_to_try(plan, preprocessing, stated).inputs
+        assert isinstance(tried, Tensor) and tried.dtype == dtype and tried.float().std() > 1
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_traced_is_refused_with_the_remedy(parts: Parts, tmp_path: Path) -> None:
+    for name, fix in (("counting", "write x.shape[0] instead of len(x)"), ("branching", "dlrun.load(RUN)")):
+        run = trained(planned(parts, architecture=name, epochs=1), tmp_path)
+        with pytest.raises(UserError) as refused:
+            exported(run, parts)
+        assert fix in refused.value.fix
+        assert exported(run, parts, "safetensors").examples == 60
+
+
+@pytest.mark.slow
+def test_no_path_of_this_machine_is_in_a_graph(parts: Parts, tmp_path: Path) -> None:
+    run = trained(planned(parts, epochs=1), tmp_path)
+    for format in ("onnx", "torch"):
+        content = exported(run, parts, format).path.read_bytes()
+        assert str(PROJECT).encode() not in content and str(tmp_path).encode() not in content
 
 
 @pytest.mark.slow
