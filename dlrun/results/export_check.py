@@ -22,9 +22,7 @@ from dlrun.training.trained import outputs_for
 
 Answers = Mapping[str, Tensor]  # (n, …) by their names
 TOLERANCE = 1e-4  # of the largest number of an answer, if that is above 1
-FEW_DECISIONS = (
-    1e-3  # the share of decisions that may differ, where two answers are equally good but for rounding
-)
+FEW_DECISIONS = 1e-3  # the share that may differ, where only rounding decides between two
 EXAMPLES = 64
 PIECE = 9  # the last piece of 64 has one example
 

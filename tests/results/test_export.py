@@ -24,7 +24,9 @@ from dlrun.results.export import SUFFIXES, Exported, export_run
 from dlrun.results.thresholds import choose_thresholds
 from dlrun.run_folders.run import Run
 from dlrun.training.calibration import take_calibration
+from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.checkpoint_entries import INPUT_TYPES
+from dlrun.training.named_parts import builder
 from dlrun.training.opening import open_checkpoint, open_plan
 from dlrun.training.plan import Plan
 
@@ -51,6 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mlp, one logit": {"dataset": {"name": "spiral", "points": 20, "classes": 2}, "loss": "bce"},
     "mlp, other": {"dataset": {"name": "counts"}, "task": "other", "loss": "mse", "metrics": []},
     "mlp, energy": {"loss": "energy"},
+    "mlp, weights of a loss": {"loss": "sharpened"},
     "mlp, embedding": {"task": "embedding", "loss": {"name": "supervised_contrastive"}, "metrics": []},
     "mlp, two inputs": {"dataset": "pairs", "architecture": "both", "loss": "cross_entropy"},
     "mlp, series": {
@@ -117,6 +120,31 @@ for _kind in ("rnn", "lstm", "gru"):
             },
         }
 OWN = {
+    "loss/sharpened.py": '''
+"""Cross entropy, with a penalty that is learnt."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+task = "classification"
+
+
+def sharpened() -> nn.Module:
+    """Cross entropy plus the square of a weight of its own."""
+    return Sharpened()
+
+
+def probabilities(outputs):
+    return outputs.softmax(-1)
+
+
+class Sharpened(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own = nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs, targets):
+        return F.cross_entropy(outputs, targets, reduction="none") + self.own.square()
+''',
     "loss/energy.py": ENERGY,
     "dataset/counts.py": '''
 """Counts that grow with a number."""
@@ -353,6 +381,18 @@ def test_several_seeds_are_chosen_or_averaged_and_never_guessed(parts: Parts, tm
     assert found.description["seeds"] == [3]
 
 
+@pytest.mark.parametrize("name", ["mlp, quantile", "mlp, two inputs", "mlp, weights of a loss"])
+def test_weights_have_the_names_of_the_architecture(name: str, parts: Parts, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    plan = planned(parts, **{"epochs": 1} | CASES[name])
+    found = exported(trained(plan, tmp_path), parts, "safetensors")
+    tensors = safetensors.load_file(found.path)
+    outputs = 6 if name == "mlp, quantile" else plan.task.outputs
+    alone = {*builder(parts, plan.config.architecture, plan.data, outputs)().state_dict()}
+    steps = {"mlp, quantile": {"offset", "scale"}, "mlp, two inputs": {"size.offset", "size.scale"}}
+    assert {*tensors} == alone | {f"preprocessing.{step}" for step in steps.get(name, ())}
+
+
 @pytest.mark.parametrize("stacked", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.slow
 def test_an_ensemble_gives_the_mean_of_probabilities(stacked: bool, parts: Parts, tmp_path: Path) -> None:
@@ -393,6 +433,7 @@ def test_without_the_data_random_inputs_of_their_type_take_their_place(
     found = exported(run, parts, "safetensors")
     assert found.description["inputs"] == [{"name": "inputs", "shape": ["batch", 1, 8, 8], "dtype": "uint8"}]
     assert (found.split, found.examples) == ("", 64)
+    assert load_checkpoint(run.best).data[INPUT_TYPES] == {"": "torch.uint8"}
     assert found.notes[-1] == "the data cannot be read: there is no file images.bin"
     plan, preprocessing, saved = open_plan(run.best, [], parts, tmp_path)
     for types, dtype in (({"": "torch.float32"}, torch.float32), ({"": "torch.nonsense"}, torch.uint8)):
