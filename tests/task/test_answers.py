@@ -35,6 +35,7 @@ def test_they_are_those_of_the_rows(way: str, copies: int, tmp_path: Path) -> No
         spread = drawn(copies, 40, 2).abs()
         answers = task.answers({"outputs": outputs, "deviation": spread})
         assert list(answers) == ["prediction", "deviation"]
+        torch.testing.assert_close(answers["deviation"], spread.square().mean(0).sqrt())
         for index in range(40):
             row = task.row(outputs[:, index]) | task.further({"deviation": spread[:, index]})
             found = [*answers["prediction"][index].tolist(), *answers["deviation"][index].tolist()]
