@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from dlrun.blocks.tasks import Task
 from dlrun.config.registry import Parts
-from dlrun.data.trees import Tree, at, first_of
+from dlrun.data.trees import Tree
 from dlrun.errors import UserError, in_full
 from dlrun.results import export_onnx, export_safetensors, export_torch
 from dlrun.results.export_check import compared, inputs_to_try, own_answers
@@ -167,7 +166,7 @@ def _written(
         prefix = prefix_of(plan.data, loss_has_weights=False, has_head=plan.loss.head is not None)
         content = export_safetensors.content(model, about, prefix)
         return content, partial(export_safetensors.answers_of, model=model, description=about, prefix=prefix)
-    program = traced(model, at(inputs, torch.arange(2) % len(first_of(inputs))))
+    program = traced(model, inputs)
     if format == "torch":
         return export_torch.content(program, about), export_torch.answers_of
     return export_onnx.content(program, about), export_onnx.answers_of

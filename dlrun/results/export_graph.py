@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from dlrun.blocks.tasks import Task
 from dlrun.data.preparation import Preparation
-from dlrun.data.trees import Tree, joined
+from dlrun.data.trees import Tree, joined, mapped
 from dlrun.errors import UserError, shortened
 from dlrun.results.trained_model import FromRaw
 from dlrun.training.calibration import divide
@@ -64,11 +64,13 @@ def answering(
     return found
 
 
-def traced(model: nn.Module, inputs: Tree) -> ExportedProgram:
-    """The graph of a model for any number of examples, from some inputs (n, …) with n above 1.
+def traced(model: nn.Module, like: Tree) -> ExportedProgram:
+    """The graph of a model for any number of inputs such as some (n, …).
 
-    It holds no path of this machine. Raises UserError for a model that cannot be traced.
+    It holds no path of this machine, and no example. Raises UserError for a model that cannot be traced.
     """
+    # A graph keeps the inputs that it was traced with: zeros, and two, for one would fix their number.
+    inputs = mapped(lambda own: own.new_zeros(2, *own.shape[1:]), like)
     axes = {0: Dim(BATCH)}
     shapes = axes if isinstance(inputs, Tensor) else dict.fromkeys(inputs, axes)
     try:

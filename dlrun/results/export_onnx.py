@@ -58,9 +58,8 @@ def content(program: ExportedProgram, description: Mapping[str, Any]) -> bytes:
         reason = _reason(error)
         if operation := _OPERATION.search(reason):
             reason = f"it uses {operation[1]}, of which ONNX has no form"
-        raise UserError(
-            f"the model cannot be written as ONNX: {reason}", fix="write --format torch"
-        ) from error
+        what = f"the model cannot be written as ONNX: {reason}"
+        raise UserError(what, fix="write --format torch") from error
     assert found is not None, "a program is given, and no file to write"
     proto = found.model_proto
     for value in (*proto.graph.input, *proto.graph.output):

@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from dlrun.data.trees import Tree
+from dlrun.data.trees import Tree, named_leaves
 from dlrun.errors import RunFailed, shortened
 from dlrun.results.export_graph import silence
 
@@ -24,13 +25,21 @@ DESCRIPTION = "dlrun.json"  # the extra file with the description
 _READ = """\
 import sys
 sys.modules["dlrun"] = None
+import numpy as np
 import torch
 file, given, found, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 with open(file, "rb") as program:
     model = torch.export.load(program).module()
+pieces, answers = {}, {}
+for key, numbers in np.load(given).items():
+    piece, _, name = key.partition(" ")
+    pieces.setdefault(piece, {})[name] = torch.from_numpy(numbers)
 with torch.no_grad():
-    torch.save([model(piece) for piece in torch.load(given)], found)
+    for piece, inputs in pieces.items():
+        for name, own in model(inputs.get("", inputs)).items():
+            answers[f"{piece} {name}"] = own.numpy()
+np.savez(found, **answers)
 """
 
 
@@ -49,13 +58,21 @@ def answers_of(path: Path, pieces: Sequence[Tree]) -> list[dict[str, Tensor]]:
     Raises RunFailed if the file cannot be loaded or run there.
     """
     with TemporaryDirectory() as folder:
-        given, found = Path(folder, "given.pt"), Path(folder, "found.pt")
-        torch.save(list(pieces), given)
+        given, found = Path(folder, "given.npz"), Path(folder, "found.npz")
+        arrays = {
+            f"{piece} {name}": own.numpy()
+            for piece, tree in enumerate(pieces)
+            for name, own in named_leaves(tree, "")
+        }
+        np.savez(given, **arrays)
         words = [path.absolute(), given, found, torch.get_num_threads()]
         command = [sys.executable, "-c", _READ, *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise RunFailed(f"the file cannot be used without dlrun: {shortened(reason)}")
-        answers: list[dict[str, Tensor]] = torch.load(found)
+        answers: list[dict[str, Tensor]] = [{} for _ in pieces]
+        for key, numbers in np.load(found).items():
+            piece, _, name = key.partition(" ")
+            answers[int(piece)][name] = torch.from_numpy(numbers)
     return answers

@@ -453,11 +453,14 @@ def test_a_model_that_cannot_be_traced_is_refused_with_the_remedy(parts: Parts, 
 
 
 @pytest.mark.slow
-def test_no_path_of_this_machine_is_in_a_graph(parts: Parts, tmp_path: Path) -> None:
+def test_no_path_of_this_machine_and_no_example_is_in_a_graph(parts: Parts, tmp_path: Path) -> None:
     run = trained(planned(parts, epochs=1), tmp_path)
     for format in ("onnx", "torch"):
-        content = exported(run, parts, format).path.read_bytes()
+        file = exported(run, parts, format).path
+        content = file.read_bytes()
         assert str(PROJECT).encode() not in content and str(tmp_path).encode() not in content
+    (kept,), _ = torch.export.load(file).example_inputs
+    assert not kept.any()
 
 
 @pytest.mark.slow
