@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from dlrun.data.trees import Tree, named_leaves
 from dlrun.errors import RunFailed, shortened
 from dlrun.results.export_graph import silence
+from dlrun.training.checkpoint import load_plain
 
 DESCRIPTION = "dlrun.json"  # the extra file with the description
 # A file that needs dlrun would fail for whoever is given it, and so it does here.
@@ -31,15 +32,12 @@ file, given, found, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 with open(file, "rb") as program:
     model = torch.export.load(program).module()
-pieces, answers = {}, {}
-for key, numbers in np.load(given).items():
+pieces = {}
+for key, numbers in np.load(given, allow_pickle=False).items():
     piece, _, name = key.partition(" ")
     pieces.setdefault(piece, {})[name] = torch.from_numpy(numbers)
 with torch.no_grad():
-    for piece, inputs in pieces.items():
-        for name, own in model(inputs.get("", inputs)).items():
-            answers[f"{piece} {name}"] = own.numpy()
-np.savez(found, **answers)
+    torch.save([model(inputs.get("", inputs)) for inputs in pieces.values()], found)
 """
 
 
@@ -58,7 +56,7 @@ def answers_of(path: Path, pieces: Sequence[Tree]) -> list[dict[str, Tensor]]:
     Raises RunFailed if the file cannot be loaded or run there.
     """
     with TemporaryDirectory() as folder:
-        given, found = Path(folder, "given.npz"), Path(folder, "found.npz")
+        given, found = Path(folder, "given.npz"), Path(folder, "found.pt")
         arrays = {
             f"{piece} {name}": own.numpy()
             for piece, tree in enumerate(pieces)
@@ -71,8 +69,5 @@ def answers_of(path: Path, pieces: Sequence[Tree]) -> list[dict[str, Tensor]]:
         if done.returncode:
             reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise RunFailed(f"the file cannot be used without dlrun: {shortened(reason)}")
-        answers: list[dict[str, Tensor]] = [{} for _ in pieces]
-        for key, numbers in np.load(found).items():
-            piece, _, name = key.partition(" ")
-            answers[int(piece)][name] = torch.from_numpy(numbers)
+        answers: list[dict[str, Tensor]] = load_plain(found)[0]
     return answers
