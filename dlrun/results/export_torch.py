@@ -62,7 +62,7 @@ def answers_of(path: Path, pieces: Sequence[Tree]) -> list[dict[str, Tensor]]:
             for piece, tree in enumerate(pieces)
             for name, own in named_leaves(tree, "")
         }
-        np.savez(given, **arrays)
+        np.savez(given, **arrays)  # type: ignore[arg-type]
         words = [path.absolute(), given, found, torch.get_num_threads()]
         command = [sys.executable, "-c", _READ, *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
