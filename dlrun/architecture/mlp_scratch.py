@@ -39,7 +39,7 @@ class MlpScratch(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(after) for after in sizes[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.reshape(len(x), -1)
+        x = x.flatten(1)
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = x @ weight.T + bias

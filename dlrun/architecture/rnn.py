@@ -101,7 +101,7 @@ class Recurrent(nn.Module):
         """The positions from the last token to the first, then those of the padding, (batch, length)."""
         positions = torch.arange(inputs.shape[1], device=inputs.device)
         if not self.padded:
-            return positions.flip(0).expand(len(inputs), -1)
+            return positions.flip(0).expand(inputs.shape[0], -1)
         length = ((inputs != PADDING) * (positions + 1)).amax(1, keepdim=True)
         return torch.where(positions < length, length - 1 - positions, positions)
 

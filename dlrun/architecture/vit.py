@@ -105,7 +105,7 @@ class VisionTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.first(patches_of(images, self.patch_size))
         if self.token is not None:
-            x = torch.cat([self.token.expand(len(x), 1, -1), x], 1)
+            x = torch.cat([self.token.expand(x.shape[0], 1, -1), x], 1)
         x = self.dropout(self.positions(x))
         for block in self.blocks:
             x = block(x)

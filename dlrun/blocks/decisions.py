@@ -65,9 +65,10 @@ class Decision:
         threshold it is class 1 if its mean probability is above that.
         """
         classes = self.decide(outputs)
+        if len(outputs) == 1:
+            return classes[0]
         if self.threshold is not None:
-            shares = self.probabilities(wide(outputs))[..., 1].mean(0)
-            return classes[0] if len(outputs) == 1 else (shares > self.threshold).long()
+            return (self.probabilities(wide(outputs))[..., 1].mean(0) > self.threshold).long()
         means = self.probabilities(outputs).mean(0)
         votes = torch.nn.functional.one_hot(classes, self.classes).sum(0)
         return torch.where(means == means.amax(-1, keepdim=True), votes, -1).argmax(-1)

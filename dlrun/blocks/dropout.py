@@ -22,7 +22,7 @@ class DropPath(nn.Module):
         self.dropout = nn.Dropout(probability)
 
     def forward(self, branch: Tensor) -> Tensor:
-        kept: Tensor = self.dropout(branch.new_ones(len(branch), *[1] * (branch.dim() - 1)))
+        kept: Tensor = self.dropout(branch.new_ones(branch.shape[0], *[1] * (branch.dim() - 1)))
         return branch * kept
 
 

@@ -150,12 +150,11 @@ class ClassAtPlaces(Task):
         """The classes (*places) that copies predict together for one input, from the outputs (copies, …)."""
         return self.decision.decide_together(outputs.movedim(1, -1))
 
-    def predicted(self, outputs: Tensor) -> Tensor:
-        """The class (n, *places) of each place that copies predict together."""
-        return self.decision.decide_together(outputs.movedim(2, -1))
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        return self.decision.probabilities(outputs.movedim(2, -1)).mean(0).movedim(-1, 1)
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`probabilities` (n, classes, *places), and `class` (n, *places), the predicted ones."""
+        of_places = main_outputs(outputs).movedim(2, -1)
+        shares = self.decision.probabilities(of_places).mean(0).movedim(-1, 1)
+        return {"probabilities": shares, "class": self.decision.decide_together(of_places)}
 
     def facts(self, split: Split) -> dict[str, Any]:
         counts = self._counts(split)

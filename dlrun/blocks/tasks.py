@@ -14,7 +14,7 @@ from dlrun.blocks.class_weights import ClassWeights
 from dlrun.blocks.decisions import Decision
 from dlrun.blocks.teachers import Teacher
 from dlrun.data.examples import Data, Shape, Split
-from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.data.trees import MAIN, Tree, main_outputs, single
 from dlrun.errors import UserError
 
 # outputs, targets of some examples -> a row of figures for each; some losses take inputs as a third
@@ -230,21 +230,6 @@ class Task:
         """An empty report for so many copies."""
         return Report()
 
-    def predicted(self, outputs: Tensor) -> Any:
-        """The predictions for n inputs, from the outputs (copies, n, …): their means, (n,) of one number.
-
-        A task with classes has a name for each input, or a class (n, …) for each place.
-        """
-        means = outputs.mean(0)
-        return means.squeeze(1) if means.dim() == 2 and means.shape[1] == 1 else means
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        """The probabilities (n, classes, …) as means over copies, from the outputs (copies, n, …).
-
-        Raises UserError in a task without classes.
-        """
-        raise UserError(f"a model of the task {self.data.task} has no classes, and so no probabilities")
-
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The prediction for one input, from the outputs (copies, …): a row of `dlrun predict`."""
         figures = outputs.flatten(1).mean(0).tolist()
@@ -253,6 +238,14 @@ class Task:
     def further(self, outputs: Mapping[str, Tensor]) -> dict[str, Any]:
         """Further entries of that row, from outputs (copies, …) that say more of a prediction, by name."""
         return {}
+
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """The answers (n, …) of the model by name, from the outputs (copies, n, …): means over copies.
+
+        They are what an exported model gives, and computed by operations on tensors alone.
+        """
+        named = {MAIN: outputs} if isinstance(outputs, Tensor) else outputs
+        return {name: own.mean(0) for name, own in named.items()}
 
     def truth(self, target: Tensor) -> dict[str, Any]:
         """The target (…) of one example in words, as `true`; {} if there are none."""

@@ -166,7 +166,18 @@ class TrainedModel:
         DataFrame, the path of a file or folder, texts, or images of Pillow. Raises UserError for inputs that
         the model cannot take, and for one that cannot be predicted.
         """
-        return self._deciding.task.predicted(self.outputs(inputs))
+        outputs, task = self.outputs(inputs), self._deciding.task
+        if task.has_own_space:
+            self._only()  # each seed has a space of its own, in which a mean is no point
+        answers = task.answers(outputs)
+        if "class" in answers:
+            classes = answers["class"]
+            return classes if self._plan.data.places else [self.classes[each] for each in classes.tolist()]
+        if "labels" in answers:
+            every = [zip(self.classes, own, strict=True) for own in answers["labels"].tolist()]
+            return [[name for name, applies in own if applies] for own in every]
+        found = next(iter(answers.values()))
+        return found.squeeze(1) if found.dim() == 2 and found.shape[1] == 1 else found
 
     def probabilities(self, inputs: Any) -> Tensor:
         """The probability of each class (n, classes, …), or of each label, as means over seeds.
@@ -174,7 +185,11 @@ class TrainedModel:
         They are divided by the temperatures of `dlrun calibrate`, if there are any. `inputs` are those of
         `predict`. Raises UserError for a model without classes.
         """
-        return self._plan.task.probabilities(self.outputs(inputs))
+        answers = self._plan.task.answers(self.outputs(inputs))
+        if "probabilities" not in answers:
+            what = f"a model of the task {self._plan.data.task} has no classes, and so no probabilities"
+            raise UserError(what)
+        return answers["probabilities"]
 
     def predictions(self, inputs: Any) -> Rows:
         """A row for each input, as `dlrun predict --json` has it, with a `problem` for one without."""

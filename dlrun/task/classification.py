@@ -17,7 +17,7 @@ from dlrun.blocks.tasks import LossPart, Metric, Task, guess_for_all, sees_main
 from dlrun.data.example_weights import counted
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_classes, wrong_shape
-from dlrun.data.trees import Tree, single
+from dlrun.data.trees import Tree, main_outputs, single
 
 usual_loss = "cross_entropy"
 UNBALANCED = 3.0  # largest class over smallest, above which accuracy misleads
@@ -96,13 +96,6 @@ class Classification(Task):
     def report(self, copies: int) -> Confusions:
         return Confusions(self.classes, self.decision, copies)
 
-    def predicted(self, outputs: Tensor) -> list[str]:
-        """The class of each input that copies predict together."""
-        return [self.classes[number] for number in self.decision.decide_together(outputs).tolist()]
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        return self.decision.probabilities(outputs).mean(0)
-
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """`class`, `probability` and the `probabilities` of all classes, as means over copies."""
         shares = self.decision.probabilities(outputs).mean(0)
@@ -111,6 +104,12 @@ class Classification(Task):
         if len(outputs) > 1:
             row["seeds_agreeing"] = int((self.decision.decide(outputs) == winner).sum())
         return row | {"probabilities": dict(zip(self.classes, shares.tolist(), strict=True))}
+
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`probabilities` (n, classes), and `class` (n,), the number of the predicted one."""
+        main = main_outputs(outputs)
+        shares = self.decision.probabilities(main).mean(0)
+        return {"probabilities": shares, "class": self.decision.decide_together(main)}
 
     def truth(self, target: Tensor) -> dict[str, Any]:
         return {"true": self.classes[int(target)]}

@@ -11,7 +11,7 @@ from torch import Tensor
 from dlrun.blocks.tasks import LossPart, Task
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_classes, wrong_shape
-from dlrun.data.trees import Tree, single
+from dlrun.data.trees import Tree, main_outputs, single
 from dlrun.errors import UserError
 
 usual_loss = "supervised_contrastive"
@@ -77,10 +77,9 @@ class Embedding(Task):
         pieces = torch.arange(len(split), device=split.device).split(_AT_ONCE)
         return {"the inputs": torch.cat([single(split.batch(some)[0]).flatten(1) for some in pieces])}
 
-    def predicted(self, outputs: Tensor) -> Tensor:
-        """The points (n, k). Raises UserError for those of several copies, which have no mean."""
-        _refuse_several(outputs)
-        return outputs[0]
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`embedding` (n, d), of one copy alone."""
+        return {"embedding": main_outputs(outputs)[0]}
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The coordinates of a point. Raises UserError for those of several copies, which have no mean."""

@@ -106,21 +106,23 @@ class Multilabel(Task):
     def report(self, copies: int) -> Report:
         return _Labels(self.labels, self.scores, copies)
 
-    def predicted(self, outputs: Tensor) -> list[list[str]]:
-        """The labels of each input."""
-        return [self.row(outputs[:, place])["labels"] for place in range(outputs.shape[1])]
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs.sigmoid().mean(0)
-
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The `labels` that are predicted, and the `probabilities` of all, as means over copies."""
+        shares, applies = self._applying(outputs)
+        predicted = [name for name, own in zip(self.labels, applies.tolist(), strict=True) if own]
+        return {"labels": predicted, "probabilities": dict(zip(self.labels, shares.tolist(), strict=True))}
+
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`probabilities` (n, labels), and `labels` (n, labels), True for those that are predicted."""
+        shares, applies = self._applying(main_outputs(outputs))
+        return {"probabilities": shares, "labels": applies}
+
+    def _applying(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean probabilities (…, labels) over copies, and the labels that are predicted, as bool."""
         shares = outputs.sigmoid().mean(0)
         limits = torch.full_like(shares, 0.5) if self.thresholds is None else self.thresholds
         # of several seeds the mean probability decides
-        applies = self.scores(outputs[0]) > 0 if len(outputs) == 1 else shares > limits.to(shares)
-        predicted = [name for name, own in zip(self.labels, applies.tolist(), strict=True) if own]
-        return {"labels": predicted, "probabilities": dict(zip(self.labels, shares.tolist(), strict=True))}
+        return shares, self.scores(outputs[0]) > 0 if len(outputs) == 1 else shares > limits.to(shares)
 
     def truth(self, target: Tensor) -> dict[str, Any]:
         return {"true": [name for name, applies in zip(self.labels, target.tolist(), strict=True) if applies]}

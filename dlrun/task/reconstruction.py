@@ -99,6 +99,10 @@ class Reconstruction(Task):
     def image_of(self, outputs: Tensor) -> Tensor:
         return outputs.mean(0).view(self.data.shape)
 
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`reconstruction` (n, *input shape), on the scale of prepared inputs."""
+        return {"reconstruction": main_outputs(outputs).mean(0).reshape(-1, *self.data.shape)}
+
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The numbers given back for a vector, on the scale of prepared inputs, as means over copies."""
         if len(self.data.shape) > 1:

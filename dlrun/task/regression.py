@@ -17,7 +17,7 @@ from dlrun.blocks.tasks import SPREAD, LossPart, Metric, Report, Task, guess_for
 from dlrun.data.example_weights import weighted_mean, wide
 from dlrun.data.examples import Data, Shape, Split
 from dlrun.data.misfits import wrong_numbers, wrong_shape
-from dlrun.data.trees import Tree, main_outputs, single
+from dlrun.data.trees import MAIN, Tree, main_outputs, single
 from dlrun.errors import UserError
 
 usual_loss = "mse"
@@ -116,10 +116,18 @@ class Regression(Task):
         """
         row = {}
         for further, figures in outputs.items():
-            means = figures.square().mean(0).sqrt() if further == SPREAD else figures.mean(0)
+            means = _mean_over_copies(further, figures)
             for name, mean in zip(self._names(len(means)), means.tolist(), strict=True):
                 row[f"{name}, {further}"] = mean
         return row
+
+    def answers(self, outputs: Tree) -> dict[str, Tensor]:
+        """`prediction` (n, d), or `outputs` if they are no estimates; further ones by their names."""
+        main = "prediction" if self.are_estimates else MAIN
+        if isinstance(outputs, Tensor):
+            return {main: outputs.mean(0)}
+        means = {name: _mean_over_copies(name, own) for name, own in outputs.items()}
+        return {main: means.pop(MAIN)} | (means if self.loss.head else {})
 
     def _names(self, count: int) -> list[str]:
         """The names of the predictions of so many numbers."""
@@ -144,6 +152,11 @@ class Regression(Task):
         if self.data.target_names:
             return {"targets": dict(zip(self.data.target_names, ranges.each(), strict=True))}
         return {"target": ranges.whole()}
+
+
+def _mean_over_copies(name: str, figures: Tensor) -> Tensor:
+    """The mean (…) of an output (copies, …) of that name; of a deviation the root of the mean variance."""
+    return figures.square().mean(0).sqrt() if name == SPREAD else figures.mean(0)
 
 
 def _apart(targets: Sequence[str]) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from dlrun import __version__
 from dlrun.config.registry import TEACHER
 from dlrun.data.image_files.far_images import IMAGE_RANGES, ranges_of_images
 from dlrun.data.loaded import Loaded
 from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, SHOWN
+from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, INPUT_TYPES, SHOWN, input_types
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED
 from dlrun.training.plan import Plan
@@ -29,6 +31,7 @@ class CheckpointContents:
         """`weights` is the record of those that the run began with."""
         self._loaded, self._hardware, weights = loaded, hardware, weights or {}
         self._trained_on = recorded(loaded["train"])
+        self._input_types = input_types(loaded["train"].raw_tree(torch.zeros(1, dtype=torch.long)))
         self._image_ranges = ranges_of_images(plan.data, loaded["train"])
         self._begun = {key: weights[key] for key in ("source", "sha256") if isinstance(weights.get(key), str)}
 
@@ -42,6 +45,7 @@ class CheckpointContents:
                 "input_shape": data.plain_shape,
                 "classes": list(data.classes),
                 "unit": data.unit,
+                INPUT_TYPES: self._input_types,
                 "preprocessing": self._loaded.preprocessing.state_dict(),
                 "known": dict(data.known),
                 "fingerprint": self._loaded.fingerprint,

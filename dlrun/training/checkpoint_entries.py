@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from dlrun.blocks.tasks import LossPart
@@ -14,6 +15,7 @@ from dlrun.config.loading import config_from_plain
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.registry import Parts
 from dlrun.data.examples import Data
+from dlrun.data.trees import Tree, named_leaves
 from dlrun.errors import CheckpointRefused, UserError, shortened
 from dlrun.training.averaging import AVERAGE
 from dlrun.training.checkpoint import Checkpoint
@@ -21,8 +23,13 @@ from dlrun.training.copies import Copies
 from dlrun.training.provenance import Misfit
 
 CLASS_WEIGHTS = "class_weights"  # among the data of a checkpoint, and in summary.json
+INPUT_TYPES = "input_types"  # among the data of a checkpoint: the type of each raw input, by its name
 SHOWN = "shown"  # in the state of a checkpoint with averaged weights: the entry of those that are evaluated
 WhichWeights = Literal["trained", "averaged"]
+_TYPES = {
+    str(each): each
+    for each in (torch.uint8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
+}
 _ENTRIES: dict[WhichWeights, str] = {"trained": "model", "averaged": AVERAGE}
 
 
@@ -92,6 +99,18 @@ def load_weights(model: Copies, saved: list[dict[str, Tensor]], path: Path, *, a
             copy.load_state_dict(dict(weights), assign=assign)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise misfit(str(error).splitlines()[-1].strip()[:150], path) from None
+
+
+def input_types(raw: Tree) -> dict[str, str]:
+    """The type of each raw input by its name, as a checkpoint has it."""
+    return {name: str(own.dtype) for name, own in named_leaves(raw, "")}
+
+
+def input_types_of(saved: Checkpoint) -> dict[str, torch.dtype]:
+    """The type of each raw input that a checkpoint tells; those of before have none."""
+    stated = saved.data.get(INPUT_TYPES)
+    each = stated.items() if isinstance(stated, dict) else ()
+    return {name: _TYPES[text] for name, text in each if isinstance(text, str) and text in _TYPES}
 
 
 def take_class_weights(loss: LossPart, saved: Checkpoint, path: Path) -> None:

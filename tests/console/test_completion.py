@@ -61,6 +61,7 @@ def offered(dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         ("dlrun sweep tiny.yaml optimizer=lb", ["lbfgs"]),
         ("dlrun eval last --tta f", ["flip", "flips"]),
         ("dlrun calibrate last --threshold ba", ["balanced_accuracy"]),
+        ("dlrun export last --format t", ["torch"]),
         ("dlrun plot last confu", ["confusion_matrix"]),
         ("dlrun plot last decision_regions.m", ["decision_regions.margin="]),
         ("dlrun compare a --metric best.valid_acc", ["best.valid_accuracy"]),
@@ -157,6 +158,7 @@ def test_the_examples_name_what_there_is(
         words = ("epochs=5", "optimizer.lr=0.1", "dataset.valid_fraction=0.3", "dataset.classes=2")
         assert dlrun("train", tiny, "--name", "spiral_relu", *runs, *words).code == 0
     every = [shlex.split(example)[1:] for examples in EXAMPLES.values() for example in examples]
+    every = [words for words in every if words[0] != "export"]  # seconds each, and one needs several seeds
     every.sort(key=lambda words: (words[0] != "init", words[0] == "rm"))  # init writes my.yaml
     for name, *words in (each for each in every if not any(word.endswith(ELSEWHERE) for word in each)):
         if name in ("train", "resume", "data"):

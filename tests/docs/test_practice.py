@@ -169,6 +169,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
             "eval",
             "predict",
             "calibrate",
+            "export",
             "sweep",
             "slurm",
             "report",

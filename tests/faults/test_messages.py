@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "eval": ("dlrun.training.evaluation.evaluate_run", ("eval", "tiny-001")),
     "calibrate": ("dlrun.results.calibration.calibrate", ("calibrate", "tiny-001")),
     "predict": ("dlrun.results.prediction.new_inputs", ("predict", "tiny-001", "{tiny}")),
+    "export": ("dlrun.results.export.description", ("export", "tiny-001", "--out", "{tiny}.pt2")),
     "plot": ("dlrun.training.opening.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),

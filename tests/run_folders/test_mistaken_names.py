@@ -39,6 +39,7 @@ COMMANDS = (
     "eval {}",
     "plot {}",
     "calibrate {}",
+    "export {}",
     "predict {} rent.csv",
     "resume {}",
     "reproduce {}",

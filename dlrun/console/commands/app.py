@@ -17,6 +17,7 @@ import typer
 from dlrun.console.commands import (
     calibrate,
     evaluate,
+    export,
     init,
     look,
     new,
@@ -189,6 +190,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "calibrate": calibrate.calibrate,
     "predict": evaluate.predict,
     "plot": evaluate.plot,
+    "export": export.export,
     "data": look.preview,
     "show": look.show,
     "lr": tune.lr,
@@ -205,7 +207,19 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "reproduce": runs.reproduce,
 }
 WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "report", "runs", "rm", "diff")
-WITHOUT_PICTURES = ("init", "show", "configs", "parts", "new", "slurm", "report", "runs", "rm", "diff")
+WITHOUT_PICTURES = (
+    "init",
+    "export",
+    "show",
+    "configs",
+    "parts",
+    "new",
+    "slurm",
+    "report",
+    "runs",
+    "rm",
+    "diff",
+)
 
 
 def _help(command: Callable[..., None]) -> str:

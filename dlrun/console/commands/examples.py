@@ -26,6 +26,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun predict last --tta flip photos/",
     ),
     "plot": ("dlrun plot last", "dlrun plot last decision_regions.split=test --out pictures"),
+    "export": (
+        "dlrun export last",
+        "dlrun export last --ensemble -o model.pt2",
+        "dlrun export last --seed 0 --format safetensors",
+    ),
     "data": ("dlrun data temps", "dlrun data my.yaml dataset.path=table.csv"),
     "configs": ("dlrun configs",),
     "init": ("dlrun init my.csv --target price", "dlrun init photos/", "dlrun init"),

@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("calibration", "temperature-scaling"),
     "predict": ("infer", "inference", "prediction"),
     "plot": ("plots", "draw", "visualize", "visualise"),
+    "export": ("convert", "onnx", "to-onnx", "deploy", "torchscript"),
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),
     "lr": ("lr_find", "lr-find", "find_lr", "find-lr", "lr_finder", "lr_range_test"),
@@ -39,6 +40,7 @@ OPTIONS = {
     "--kfold": "dlrun train CONFIG --folds 5 trains a run for each of five folds",
     "--ray": "dlrun sweep CONFIG KEY=VALUES --ray trains many runs on a Ray cluster",
     "--tta": "dlrun eval RUN --tta flip, and predict, average over views of an image",
+    "--opset": "leave it out: dlrun export writes opset 18",
     "--checkpoint": "name the run or the checkpoint itself, without an option",
 }
 _VIEWS = {"--tta flip": ("--augment", "--flip"), "--tta": ("--test-time-augmentation",)}
@@ -49,6 +51,11 @@ OPTIONS_OF: dict[str, dict[str, tuple[str, ...]]] = {  # a command: its options 
         "--steps": ("--num-training", "--num-it", "--num-iter", "--iterations"),
     },
     "calibrate": {"--threshold": ("--thresholds", "--cutoff", "--decision-threshold")},
+    "export": {
+        "--format": ("--type", "--to", "--backend", "--target"),
+        "--out": ("--output", "--output-file", "--file", "--path"),
+        "--ensemble": ("--all-seeds", "--mean", "--average"),
+    },
     "eval": _VIEWS,
     "predict": _VIEWS,
 }
