@@ -237,7 +237,7 @@ def test_a_picture_is_turned_as_it_is_shown_and_a_far_one_is_warned_of_once(tmp_
     with pytest.raises(dlrun.UserError, match="image 1 has pixels of floats"):
         model.predict(image.convert("F"))
     far = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
-    usual = torch.randint(0, 200, (2, 1, 8, 8), dtype=torch.uint8)
+    usual = open_checkpoint(run.best, run, [], parts, Path("no-data"))[0].loaded["train"].raw()[:2]
     with pytest.warns(UserWarning, match="lies far outside"):
         model.predict(far)
     with warnings.catch_warnings(action="error"):
