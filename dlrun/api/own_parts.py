@@ -52,13 +52,7 @@ def part(
             what = f"{path} is there, and was not made by dlrun.part"
             raise UserError(what, fix="give the function another name")
         text = _HEAD + source_of_part(function, constants)
-        with TemporaryDirectory(prefix="dlrun-part-") as draft:
-            tried = Path(draft, path.name)
-            tried.write_text(text, encoding="utf-8")
-            try:
-                read_part(kind, tried)
-            except UserError as error:  # nothing is replaced by what is no part
-                raise UserError(error.what, fix=error.fix, where=f"the part {kind}/{path.stem}") from None
+        _refuse_no_part(kind, path.name, text)
         note_made_parts(home)
         make_folder(path.parent, "name another folder=…")
         write_atomically(path, lambda file: file.write(text.encode()))
@@ -66,6 +60,17 @@ def part(
         return function
 
     return make
+
+
+def _refuse_no_part(kind: str, name: str, text: str) -> None:
+    """Raise UserError if the text of a file defines no part, before it replaces one."""
+    with TemporaryDirectory(prefix="dlrun-part-") as folder:
+        draft = Path(folder, name)
+        draft.write_text(text, encoding="utf-8")
+        try:
+            read_part(kind, draft)
+        except UserError as error:
+            raise UserError(error.what, fix=error.fix, where=f"the part {kind}/{draft.stem}") from None
 
 
 def source_of_part(function: Callable[..., Any], constants: dict[str, Any] | None = None) -> str:

@@ -335,6 +335,8 @@ WRITERS = {
     ("run_folders/locating.py", "new_folder"): "the exclusive mkdir of a run or a sweep",
     ("run_folders/locating.py", "create_only_run"): "the mkdir of the one run of a name",
     ("run_folders/locating.py", "_begun"): "the folders in it",
+    ("api/sweeps.py", "_file_of"): "a config that is a dict, in a temporary folder",
+    ("api/own_parts.py", "_refuse_no_part"): "the draft of a part, in a temporary folder",
     ("training/presence.py", "note_for_launcher"): "a word to the launcher, in a temporary folder",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
     ("training/plot_files.py", "write_picture"): "within write_atomically",
