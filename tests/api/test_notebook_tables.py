@@ -66,6 +66,7 @@ def test_a_warning_stays_below_the_table(tiny: Path, runs_dir: Path, handles: li
     assert handles[-1].shown == ["<p>warning: &lt;b&gt; is no class</p>"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_table_of_its_runs(tiny: Path, runs_dir: Path, handles: list[Handle]) -> None:
     dlrun.sweep(tiny, "optimizer.lr=0.1,0.01", "epochs=1", jobs=1, runs_dir=runs_dir)
     [output] = handles

@@ -1174,6 +1174,7 @@ def fetch_in_child(root: str, published: Any, log: str) -> None:
         file.write(f"{found}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.row("T36")
 def test_processes_that_start_at_once_fetch_each_file_once(
     fault: Any, mirror: Mirror, tmp_path: Path

@@ -596,6 +596,7 @@ TOGETHER = {  # several at once, for the default form
 }
 
 
+@pytest.mark.slow
 @pytest.mark.row("T47")
 def test_whatever_becomes_of_stdout_training_finishes(fault: Fault, tiny: Path, tmp_path: Path) -> None:
     commands = [TOGETHER, STREAMS][: fault.times(1, 2)]

@@ -315,6 +315,7 @@ def test_a_signal_inside_a_save_lets_it_finish(
 # ------------------------------------------------------------------------ T14: no terminal any more
 
 
+@pytest.mark.slow
 @pytest.mark.row("T14")
 def test_a_run_whose_terminal_goes_away_trains_on(
     fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]

@@ -178,6 +178,7 @@ def test_when_the_sweep_is_killed_its_workers_save_and_end_by_themselves(
 # --------------------------------------------------------------------------- T51: signals, and runs that fail
 
 
+@pytest.mark.slow
 @pytest.mark.row("T51")
 def test_a_signal_has_what_trains_saved_and_the_sweep_goes_on_as_if_there_had_been_none(
     config: Path, runs_dir: Path, whole: Sweep, fault: Any

@@ -148,7 +148,7 @@ def numbers(row: dict[str, list[float]]) -> list[float]:
     return [value for column, values in row.items() if column != "seconds" for value in values]
 
 
-USUAL = ("convolutions and changes", "batch normalisation", "micro-batches")
+USUAL = ("batch normalisation", "micro-batches")
 SIZES = mostly_slow((2, 3), 3)
 
 
