@@ -84,7 +84,7 @@ class NotebookTraining:
 
     def _show(self, *, now: bool = False) -> None:
         if not hasattr(self, "_about"):  # a warning before the first epoch
-            self._cell.show(self._warned(), now=now)
+            self._cell.show(_as_html(self._warnings), now=now)
             return
         elapsed = time.monotonic() - self._started
         done = self._epoch + self._step / max(self._steps, 1)
@@ -94,10 +94,9 @@ class NotebookTraining:
         times += f", about {duration(left)} left" if left >= 1 else ""
         bar = f'<progress max="{self._epochs}" value="{done:.3f}" aria-label="epochs"></progress>'
         table = html_table(self._rows, _MOST) if self._rows else ""
-        self._cell.show(f"<p>{escape(self._about)}<br>{bar} {times}</p>{table}{self._warned()}", now=now)
-
-    def _warned(self) -> str:
-        return "".join(f"<p>warning: {escape(text)}</p>" for text in self._warnings)
+        self._cell.show(
+            f"<p>{escape(self._about)}<br>{bar} {times}</p>{table}{_as_html(self._warnings)}", now=now
+        )
 
 
 class NotebookSweep:
@@ -134,5 +133,11 @@ class NotebookSweep:
             }
             for each in self._all
         ]
-        warned = "".join(f"<p>warning: {escape(text)}</p>" for text in self._warnings)
-        self._cell.show(f"<p>{escape(self._name)}</p>{html_table(rows, 40)}{warned}", now=now)
+        self._cell.show(
+            f"<p>{escape(self._name)}</p>{html_table(rows, 40)}{_as_html(self._warnings)}", now=now
+        )
+
+
+def _as_html(warnings: Sequence[str]) -> str:
+    """Warnings, each in a line of its own."""
+    return "".join(f"<p>warning: {escape(text)}</p>" for text in warnings)

@@ -30,10 +30,6 @@ class Rows(list[dict[str, Any]]):
             return polars.DataFrame(list(self), infer_schema_length=None)
         raise UserError("neither pandas nor polars is installed", fix="pip install pandas")
 
-    def column(self, name: str) -> list[Any]:
-        """The values of one column. Raises KeyError if there is none of that name."""
-        return [row[name] for row in self]
-
     def _repr_html_(self) -> str:
         return html_table(self)
 

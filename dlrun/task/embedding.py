@@ -83,7 +83,11 @@ class Embedding(Task):
 
     def row(self, outputs: Tensor) -> dict[str, Any]:
         """The coordinates of a point. Raises UserError for those of several copies, which have no mean."""
-        _refuse_several(outputs)
+        if len(outputs) > 1:
+            what = (
+                f"the run has {len(outputs)} seeds, each with a space of its own, in which a mean is no point"
+            )
+            raise UserError(what, fix="take those of one: dlrun.load(RUN, seed=…).predict(inputs)")
         return super().row(outputs)
 
     def truth(self, target: Tensor) -> dict[str, Any]:
@@ -92,9 +96,3 @@ class Embedding(Task):
     def facts(self, split: Split) -> dict[str, Any]:
         counts: list[int] = torch.bincount(split.targets, minlength=len(self.data.classes)).tolist()
         return {"classes": dict(zip(self.data.classes, counts, strict=True))}
-
-
-def _refuse_several(outputs: Tensor) -> None:
-    if len(outputs) > 1:
-        what = f"the run has {len(outputs)} seeds, each with a space of its own, in which a mean is no point"
-        raise UserError(what, fix="take those of one: dlrun.load(RUN, seed=…).predict(inputs)")

@@ -37,7 +37,7 @@ def test_a_run_holds_what_its_folder_holds(tiny: Path, runs_dir: Path) -> None:
     assert again.final["train_loss"] == run.final["train_loss"]
     frame = rows.frame()
     assert isinstance(frame, pandas.DataFrame)
-    assert frame["train_loss"].tolist() == rows.column("train_loss")
+    assert frame["train_loss"].tolist() == [row["train_loss"] for row in rows]
     assert [*run.plots] == ["curves"]
     content = b64encode((run.folder / "plots" / "curves.png").read_bytes()).decode()
     assert f'alt="curves" src="data:image/png;base64,{content}"' in run.plots._repr_html_()
