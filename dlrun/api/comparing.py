@@ -12,7 +12,8 @@ from dlrun.errors import UserError
 from dlrun.results.places import InFolder, PathLike, own_parts
 from dlrun.results.rows import Rows
 from dlrun.run_folders import comparison
-from dlrun.run_folders.records import chosen_records, find_runs, runs_of, shared_metric, values_of
+from dlrun.run_folders.finding import find_runs
+from dlrun.run_folders.records import chosen_records, runs_of, shared_metric, values_of
 from dlrun.run_folders.sweep_folder import all_runs_in
 
 

@@ -17,9 +17,12 @@ from dlrun.api.runs import Run, Runs
 from dlrun.config.lookup import find_config
 from dlrun.errors import RunFailed, UserError
 from dlrun.results.places import PathLike, Places, expanded
+from dlrun.run_folders.best_run import best_run
 from dlrun.run_folders.sweep_folder import Sweep as SweepFolder
 from dlrun.run_folders.sweep_folder import read_sweep
+from dlrun.sweeps.base import base_of_grid
 from dlrun.sweeps.grid import settings_of_grid
+from dlrun.sweeps.growing import grow, settings_to_add
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.search import search_space
 from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
@@ -62,17 +65,37 @@ class Sweep:
 
     @property
     def best(self) -> Run:
-        """The first run of the best setting."""
-        return Run(self.results.runs[0].folder, self._places)
+        """The best run of the best setting, as SWEEP/best names it. Raises UserError if none is finished."""
+        return Run(best_run(self._sweep).folder, self._places)
 
     @property
     def plots(self) -> Pictures:
         """The pictures over all settings."""
         return pictures_in(self._sweep.plots)
 
-    def resume(self, *, jobs: int | None = None, quiet: bool = False) -> Sweep:
-        """Train the runs that are left. Raises as `dlrun.sweep` does."""
-        _trained(self._sweep, jobs, self._places, quiet=quiet)
+    def resume(
+        self,
+        *values: str,
+        seeds: int | Sequence[int] | None = None,
+        zipped: bool = False,
+        jobs: int | None = None,
+        quiet: bool = False,
+    ) -> Sweep:
+        """Train the runs that are left, and those of further `values` and `seeds`, as `dlrun.sweep` has them.
+
+        Raises as `dlrun.sweep` does, and UserError if there is nothing to add.
+        """
+        refuse_no_count(jobs=jobs)
+        found, parts = self._sweep, self._places.own_parts()
+        if values or seeds:
+            start_server()
+            with undisturbed():
+                settings = settings_to_add(found, values, seeds_of(seeds), parts, is_zipped=zipped)
+                data_dir, runs_dir = self._places.data_folder(), found.folder.parent
+                grow(found, plan_sweep(settings, jobs, found.metric, parts, data_dir, runs_dir=runs_dir))
+        elif zipped:
+            raise UserError("zipped= pairs values, and none are given", fix="give values, or leave it out")
+        _trained(found, jobs, self._places, quiet=quiet)
         return self
 
     def __repr__(self) -> str:
@@ -93,6 +116,7 @@ def sweep(
     device: str | None = None,
     jobs: int | None = None,
     random: int | None = None,
+    zipped: bool = False,
     optuna: int | None = None,
     metric: str | None = None,
     runs_dir: PathLike = "runs",
@@ -102,23 +126,30 @@ def sweep(
 ) -> Sweep:
     """Train a config with many values of some keys, as `dlrun sweep` does, and return the sweep.
 
-    `values` are texts such as "optimizer.lr=0.1,0.01"; every combination is trained, or `random` of them, or
-    as many as Optuna draws. `jobs` runs train at once, by default one for each core or each GPU, in processes
-    of their own. The other arguments are those of `dlrun.train`. A run that fails does not end the others.
-    Raises ConfigError with the mistakes of all combinations, UserError for data that do not fit, RunFailed
-    where every run has failed.
+    `values` are texts such as "optimizer.lr=0.1,0.01"; every combination is trained, or `random` of them,
+    or as many as Optuna draws, or, if `zipped`, the first values of all keys, the second ones, and so on.
+    `jobs` runs train at once, by default one for each core or each GPU, in processes of their own. The
+    other arguments are those of `dlrun.train`. A run that fails does not end the others. Raises
+    ConfigError with the mistakes of all combinations, UserError for data that do not fit, RunFailed where
+    every run has failed.
     """
     places, runs_folder = Places(parts, data_dir), expanded(runs_dir)
     own_parts, chosen = places.own_parts(), seeds_of(seeds)
     refuse_no_count(jobs=jobs, random=random, optuna=optuna)
-    if optuna and (random or metric):
-        fix = "leave out random= and metric=; set monitor=COLUMN to choose the figure"
+    if optuna and (random or metric or zipped):
+        fix = "leave out random=, zipped= and metric=; set monitor=COLUMN to choose the figure"
         raise UserError("optuna= draws the settings itself, by the monitored figure", fix=fix)
+    if random and zipped:
+        raise UserError("zipped= takes all pairs of values, and random= draws some", fix="leave out one")
     words = words_of(values, name=name, device=device)
     start_server()
     with undisturbed(), _file_of(config) as path:
         space = search_space(path, words, chosen, own_parts, runs_folder) if optuna else None
-        settings = [space.setting] if space else settings_of_grid(path, words, chosen, random, own_parts)
+        if space:
+            settings, base = [space.setting], None
+        else:
+            settings = settings_of_grid(path, words, chosen, random, own_parts, is_zipped=zipped)
+            base = base_of_grid(path, words, own_parts, is_zipped=zipped)
         planned = plan_sweep(
             settings,
             jobs,
@@ -129,7 +160,7 @@ def sweep(
             times=optuna or 1,
             runs_dir=runs_folder,
         )
-        made = planned.make(runs_folder)
+        made = planned.make(runs_folder, base=base)
     del planned  # frees its data: each worker reads its own
     _trained(made, jobs, places, quiet=quiet)
     return Sweep(made.folder, places)

@@ -15,7 +15,7 @@ from dlrun.errors import UserError, shortened
 from dlrun.system.file_names import meant_file
 from dlrun.system.files import with_home
 
-_OPTIONS = ("path", "test_path", "valid_path")  # of a dataset, of dlrun or of the user
+PATHS = ("path", "test_path", "valid_path")  # of a dataset, of dlrun or of the user
 
 
 def data_places(text: str, data_dir: Path, beside: Path | None = None) -> list[Path]:
@@ -77,7 +77,7 @@ def with_data_found(
     first one, and the fingerprint of the data tells whether that is still right. By the same token data that
     a run recorded, and that are gone, are looked for by their name (see `moved_data`).
     """
-    for option in _OPTIONS:
+    for option in PATHS:
         if absolute := _found(option, config, parts, data_dir, is_needed, is_of_checkpoint):
             choice = config.dataset
             config = replace(config, dataset=Choice(choice.name, choice.options | {option: absolute}))
@@ -94,7 +94,7 @@ def moved_data(config: Config) -> str:
 
     `config` is that of `with_data_found`, which has found them by their name.
     """
-    for option in _OPTIONS:
+    for option in PATHS:
         recorded, found = config.tree.at(("dataset", option)).value, config.dataset.options.get(option)
         if not isinstance(recorded, str) or not isinstance(found, str) or not Path(recorded).is_absolute():
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dlrun import __version__
-from dlrun.console.comparison import comparison_cells, runs_of_setting
+from dlrun.console.comparison import comparison_cells, names_of_runs, runs_of_setting
 from dlrun.console.numbers import value_text
 from dlrun.console.report_blocks import (
     Block,
@@ -77,7 +77,7 @@ def report_of_several(
 def _settings(found: Comparison) -> Iterator[Block]:
     """Yield the settings with their figures and verdicts."""
     keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
-    heads, rows = comparison_cells(found, keys)
+    heads, rows = comparison_cells(found, keys, names_of_runs(found.groups))
     beside = "best" if found.is_ranked else "first"
     several = f"The keys that differ, {found.metric}, and the difference from the {beside} setting"
     caption = several if len(rows) > 1 else f"{found.metric} of one setting"
@@ -127,12 +127,7 @@ def _runs(records: Sequence[Record]) -> Iterator[Block]:
 
 def _repetition(sweeps: Sequence[Sweep], asked: Sequence[str]) -> Iterator[Block]:
     """Yield the commands that trained the sweeps, and the one that compares the runs again."""
-    commands = [
-        quoted(command)
-        for sweep in sweeps
-        if isinstance(command := sweep.content.get("command"), list)
-        and all(isinstance(word, str) for word in command)
-    ]
+    commands = [quoted(words) for sweep in sweeps for words in sweep.commands]
     if commands:
         yield Words("It was trained by:")
         yield Code("\n".join(commands), "sh")

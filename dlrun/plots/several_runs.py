@@ -30,8 +30,8 @@ from dlrun.drawing.style import (
     tidy,
 )
 from dlrun.errors import UserError, listed
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.listing import runs_in
-from dlrun.run_folders.locating import find_run
 from dlrun.run_folders.run import Run
 from dlrun.training.figures import column_name
 from dlrun.training.trained import Trained

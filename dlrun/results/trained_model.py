@@ -24,7 +24,7 @@ from dlrun.results.places import InFolder, PathLike, Places, expanded
 from dlrun.results.prediction import Predictions
 from dlrun.results.python_inputs import python_inputs
 from dlrun.results.rows import Rows, rows_of
-from dlrun.run_folders.locating import find_run
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.mistaken_names import refuse_other_files
 from dlrun.run_folders.run import Run
 from dlrun.system.process_state import undisturbed

@@ -132,12 +132,15 @@ class Comparison:
         }
 
     def csv(self) -> str:
-        """The comparison as CSV: differing keys, mean, sd, n, difference, margin, verdict, diverged runs."""
+        """The comparison as CSV: differing keys, mean, sd, n, difference, margin, verdict, diverged, run.
+
+        The runs of a setting are in one cell, with spaces between them.
+        """
         keys = list(dict.fromkeys(key for group in self.groups for key in group.shown))
         lines = StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(
-            map(cell, [*keys, self.metric, "sd", "n", "difference", "margin", "verdict", "diverged"])
+            map(cell, [*keys, self.metric, "sd", "n", "difference", "margin", "verdict", "diverged", "run"])
         )
         for group in self.groups:
             settings = [written(group.shown[key]) if key in group.shown else "" for key in keys]
@@ -151,7 +154,17 @@ class Comparison:
                 len(group.values),
             ]
             writer.writerow(
-                map(cell, [*settings, *figures, *beside, self.verdict(group), len(group.diverged)])
+                map(
+                    cell,
+                    [
+                        *settings,
+                        *figures,
+                        *beside,
+                        self.verdict(group),
+                        len(group.diverged),
+                        " ".join(group.every_name),
+                    ],
+                )
             )
         return lines.getvalue()
 
@@ -163,12 +176,14 @@ def compare_runs(
     ranked: bool = False,
     parts: Parts | None = None,
     values: Mapping[Path, dict[str, Any]] | None = None,
+    higher: bool | None = None,
 ) -> Comparison:
     """Group runs by setting and compare each setting with the first, or, if `ranked`, with the best.
 
     The table shows the keys that differ between their configs, or the `values` that a sweep set in the run
     of each folder. `metric` is a column as in `Record.of_seeds`, by default the first metric of the split
-    that was evaluated. Raises UserError if nothing can be compared.
+    that was evaluated; if a `higher` one is better, is looked up among `parts` unless it is given. Raises
+    UserError if nothing can be compared.
     """
     notes: list[str] = []
     done = [each for each in records if each.run.status(each.summary) in DONE and not each.unread]
@@ -181,7 +196,9 @@ def compare_runs(
     if not measured:
         columns = list(dict.fromkeys(column for each in done for column in each.columns()))
         raise UserError(f"no finished run has measured {shortened(metric)!r}{nearest(metric, columns)}")
-    higher = _is_higher_better(metric, parts or Parts(), notes)
+    higher = is_higher_better(metric, parts or Parts()) if higher is None else higher
+    if higher is None:
+        notes.append(f"it is unknown if a higher or a lower {shortened(metric)} is better; lower is assumed")
     if ranked:
         # a setting without some of its seeds comes last: those that failed might have been worse
         measured.sort(key=lambda group: (not group.is_whole, -group.mean if higher else group.mean))
@@ -203,7 +220,7 @@ def compare_runs(
         notes.append(_said_of_training(metric, done))
     monitors = {str(at(each.summary, "best", "monitor") or "") for each in done}
     monitor = monitors.pop() if len(monitors) == 1 else ""
-    return Comparison(metric, higher, groups, ranked, comparisons, notes, monitor)
+    return Comparison(metric, bool(higher), groups, ranked, comparisons, notes, monitor)
 
 
 def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
@@ -409,11 +426,11 @@ def _usual(records: Sequence[Record], ranked: bool) -> str:
     return "train_loss"
 
 
-def _is_higher_better(metric: str, parts: Parts, notes: list[str]) -> bool:
+def is_higher_better(metric: str, parts: Parts) -> bool | None:
+    """True if a higher figure of a column is better; None if the metric is none of these parts."""
     figure = figure_of(metric)
     if metric == "seconds" or figure == "loss":
         return False
     if figure not in parts.names("metrics"):
-        notes.append(f"it is unknown if a higher or a lower {shortened(metric)} is better; lower is assumed")
-        return False
+        return None
     return bool(parts.part("metrics", figure).constants.get("better", "higher") == "higher")

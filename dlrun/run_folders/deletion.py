@@ -8,8 +8,9 @@ from glob import has_magic
 from pathlib import Path
 
 from dlrun.errors import RunFailed, UserError, shortened
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.listing import runs_in
-from dlrun.run_folders.locating import SWEEP_FILE, find_run, one_named
+from dlrun.run_folders.locating import SWEEP_FILE, one_named
 from dlrun.run_folders.run import Run, is_run_folder
 from dlrun.run_folders.sweep_folder import is_unbegun_sweep, read_sweep, sweeps_in, unbegun_sweeps
 from dlrun.system.files import is_file

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from dlrun.errors import UserError, in_full, nearest, shortened
-from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.mistaken_names import mistaken_name
-from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
+from dlrun.run_folders.run import Run, is_run_folder, refuse_links
 from dlrun.system.file_names import composed_name
-from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
+from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder
 
 _NUMBERED = re.compile(r"(.+)-([0-9]{3,})$")
 SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
@@ -99,65 +96,6 @@ def new_folder(parent: Path, name: str) -> Path:
         return folder
     except OSError as error:
         raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
-
-
-def find_run(text: str, parent: Path) -> Run:
-    """The run that `text` names: `last`, a folder, or a prefix of exactly one name in `parent`.
-
-    Raises UserError if there is none, or more than one, or if the folder is refused by `refuse_links`.
-    """
-    run = _named(text, parent)
-    refuse_links(run)
-    return run
-
-
-def find_run_among(text: str, parents: Sequence[Path]) -> Run:
-    """The run that `text` names in one of several folders; `last` is the newest of all of them.
-
-    Raises UserError if none of them has it, or more than one.
-    """
-    if text == "last":
-        newest = runs_in(*parents)[:1]
-        return find_run(str(newest[0].folder) if newest else text, parents[0])
-    found, refused = dict[Path, Run](), list[UserError]()
-    for parent in parents:
-        try:
-            run = find_run(text, parent)
-            found.setdefault(run.folder.resolve(), run)
-        except UserError as error:
-            refused.append(error)
-    if len(found) > 1:
-        folders = ", ".join(str(run.folder) for run in found.values())
-        raise UserError(f"{shortened(text)} could be {folders}", fix="name its folder")
-    if not found:
-        raise refused[0]
-    return next(iter(found.values()))
-
-
-def _named(text: str, parent: Path) -> Run:
-    path = Path(text)
-    with suppress(OSError):  # a name too long for any folder
-        if is_run_folder(path):
-            return Run(path if path.name else path.resolve())
-        if of_sweep := _in_sweep(text, parent):
-            return of_sweep
-        sweep = next((each for each in (path, parent / path) if is_file(each / SWEEP_FILE)), None)
-        if sweep and text.strip():
-            inside = min((file.parent.name for file in sweep.glob("*/config.yaml")), default="RUN")
-            fix = f"name one of them, such as {sweep.resolve().name}/{inside}"
-            raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
-    runs = runs_in(parent)
-    if text == "last" and runs:
-        return runs[0]
-    return Run(parent / one_named(text, [run.name for run in runs], "run", parent))
-
-
-def _in_sweep(text: str, parent: Path) -> Run | None:
-    """The run that SWEEP/RUN names in `parent`; None if there is none, or a folder is a link."""
-    sweep, _, name = text.replace(os.sep, "/").partition("/")
-    home, folder = parent / sweep, parent / sweep / name
-    is_there = is_run_name(sweep) and is_run_name(name) and is_run_folder(folder)
-    return Run(folder) if is_there and not (home.is_symlink() or folder.is_symlink()) else None
 
 
 def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -24,14 +22,12 @@ from dlrun.config.keys import (
     with_defaults,
 )
 from dlrun.config.strict_yaml import read_file
-from dlrun.errors import UserError, in_full, meant, nearest, shortened
+from dlrun.errors import UserError, meant, shortened
 from dlrun.run_folders.conditions import Condition, is_number, parse_condition
-from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE
-from dlrun.run_folders.mistaken_names import mistaken_name
-from dlrun.run_folders.run import Run, is_run_folder
+from dlrun.run_folders.run import Run
 from dlrun.run_folders.significance import Replicate
-from dlrun.run_folders.sweep_folder import Sweep, read_sweep, sweeps_in
+from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system.files import is_file
 
 _DIGITS = 12  # hexadecimal digits of a digest that are shown
@@ -179,55 +175,6 @@ def read_record(run: Run) -> Record:
     return Record(run, flat_config(with_defaults(plain)), run.summary())
 
 
-def find_runs(text: str, parent: Path) -> list[Run | Sweep]:
-    """The runs or sweeps that `text` names, the oldest first.
-
-    It is `last`, the folder of a run or a sweep, a folder of runs, or a prefix or a pattern of names in
-    `parent`; sweeps match a prefix or a pattern only if no run does. Raises UserError if nothing matches.
-    """
-    path = Path(text)
-    if not text.strip():
-        raise UserError("an empty name names no run", fix="name a run, or '*' for all of them")
-    for folder in (path, parent / path):
-        with suppress(OSError):  # a name too long for any folder
-            if is_file(folder / SWEEP_FILE):
-                return [read_sweep(folder)]
-            if is_run_folder(folder):
-                return [Run(folder if folder.name else folder.resolve())]
-    if inside := runs_in(path)[::-1]:
-        return [*inside]
-    if path.parent != Path():  # a pattern of folders elsewhere
-        parent, text = path.parent, path.name
-    there: list[Run | Sweep] = [*runs_in(parent)[::-1]]
-    sweeps: list[Run | Sweep] = [*sweeps_in(parent)[::-1]]
-    if text == "last" and (there or sweeps):
-        return [max([*there[-1:], *sweeps[-1:]], key=_started)]
-    pattern = text if any(sign in text for sign in "*?[") else f"{text}*"
-    for of_kind in (there, sweeps):
-        if found := [each for each in of_kind if fnmatchcase(each.name, pattern)]:
-            return found
-    names = [each.name for each in (*there, *sweeps)]
-    if mistaken := mistaken_name(str(path), names[::-1], parent):
-        raise mistaken
-    raise UserError(f"there is no run {shortened(text)}{nearest(text, names)}", where=in_full(parent))
-
-
-def find_runs_among(text: str, parents: Sequence[Path]) -> list[Run | Sweep]:
-    """The runs or sweeps that `text` names in several folders; `last` is the newest of all of them.
-
-    Raises UserError if nothing matches in any of them.
-    """
-    found, refused = dict[Path, Run | Sweep](), list[UserError]()
-    for parent in parents:
-        try:
-            found |= {each.folder.resolve(): each for each in find_runs(text, parent)}
-        except UserError as error:
-            refused.append(error)
-    if not found:
-        raise refused[0]
-    return [max(found.values(), key=_started)] if text == "last" else list(found.values())
-
-
 def runs_of(found: Iterable[Run | Sweep]) -> list[Run]:
     """The runs, with each sweep replaced by its runs."""
     every = list[Run]()
@@ -248,10 +195,6 @@ def values_of(found: Sequence[Run | Sweep]) -> dict[Path, dict[str, Any]]:
         case [Sweep() as sweep]:
             return {trial.run.folder: trial.values for trial in sweep.trials}
     return {}
-
-
-def _started(each: Run | Sweep) -> str:
-    return str((each.content if isinstance(each, Sweep) else each.summary()).get("started", ""))
 
 
 def chosen_records(named: Iterable[Run], where: str | None = None) -> list[Record]:

@@ -29,6 +29,11 @@ class SettingResult:
     asked: dict[str, Any] | None = None  # the values that a sweep set in it
 
     @property
+    def every_name(self) -> list[str]:
+        """The names of its runs, those that diverged behind the others."""
+        return self.names + self.diverged
+
+    @property
     def is_whole(self) -> bool:
         """True if every one of its seeds has a result."""
         return not self.diverged and self.begun <= self.values.keys()

@@ -2,13 +2,15 @@
 
 runs/spiral_relu-sweep-001/
     sweep.json             the command, the swept values, and the values that are set in each run
+    base.yaml              the config in which the values are set
     results.csv            the settings, the best first, with mean, sd and n of their seeds
+    best.yaml              the config of the best setting, with all its seeds
     out_of_fold.csv        of a cross-validation: each example as the models predict it that did not see it
     plots/*.png
     workers.log            output of the worker processes, beyond the log of each run
     sockets.json           while it trains: the folder of its socket, which a kill leaves behind; a shard has
                            its own, such as sockets-3-8.json
-    study.log base.yaml    of a search: its trials with their results, and the config they are based on
+    study.log              of a search: its trials with their results
     spiral_relu-001/ …     ordinary runs
 """
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from dlrun.config.keys import Config
 
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
+BASE, BEST_CONFIG = "base.yaml", "best.yaml"
 OUT_OF_FOLD = "out_of_fold.csv"
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # not replaced
@@ -85,9 +88,26 @@ class Sweep:
         ]
 
     @property
+    def commands(self) -> list[list[str]]:
+        """The words of the command that began it, and of those that added runs."""
+        grown = self.content.get("grown_by")
+        every = [self.content.get("command"), *(grown if isinstance(grown, list) else [])]
+        return [
+            words for words in every if isinstance(words, list) and all(isinstance(w, str) for w in words)
+        ]
+
+    @property
     def metric(self) -> str:
         """The metric that the settings are ranked by: a column, or best.COLUMN."""
         return str(self.content["metric"])
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """True if a higher figure of the metric is better; None if an earlier dlrun did not record it."""
+        found = self.content.get("higher_is_better")
+        if found is None and self.is_search:
+            found = self.content["search"].get("higher_is_better")
+        return found if isinstance(found, bool) else None
 
     @property
     def jobs(self) -> int:

@@ -38,6 +38,7 @@ from dlrun.sweeps.values import (
     combinations,
     draws,
     override_words,
+    pairs,
     parts_first,
     swept_key,
 )
@@ -56,18 +57,46 @@ class Setting:
 
 
 def settings_of_grid(
-    path: Path, given: Sequence[str], seeds: Sequence[int] | None, count: int | None, parts: Parts
+    path: Path,
+    given: Sequence[str],
+    seeds: Sequence[int] | None,
+    count: int | None,
+    parts: Parts,
+    *,
+    is_zipped: bool = False,
 ) -> list[Setting]:
     """The settings of a sweep of the config at `path`, each checked.
 
     `given` are KEY=VALUES arguments, added to those under `sweep:` in the file. With `count` so many
-    combinations are drawn at random, otherwise all are taken. Each is trained with `seeds`, by default the
-    config's own. Raises ConfigError with the mistakes of all combinations, UserError if values cannot be read
-    or there is only one run.
+    combinations are drawn at random, otherwise all are taken, or, if it `is_zipped`, the values in pairs.
+    Each is trained with `seeds`, by default the config's own. Raises ConfigError with the mistakes of all
+    combinations, UserError if values cannot be read or there is only one run.
     """
-    axes, plain = swept_keys(path, given, seeds, parts)
+    axes, plain = swept_keys(path, given, seeds, parts, is_zipped=is_zipped)
+    every = pairs(axes) if is_zipped else combinations(axes) if count is None else draws(axes, count)
+    found = checked_settings(path, given, every, plain, axes, parts)
+    if not axes and sum(len(setting.configs) for setting in found) == 1:
+        raise UserError(
+            "there is nothing to sweep: no key has several values",
+            fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
+        )
+    return found
+
+
+def checked_settings(
+    path: Path,
+    given: Sequence[str],
+    every: Sequence[dict[str, Any]],
+    plain: Sequence[str],
+    axes: Sequence[SweptKey],
+    parts: Parts,
+) -> list[Setting]:
+    """A setting for each of some combinations of values, set in the config at `path` with `plain` arguments.
+
+    Raises ConfigError with the mistakes of all of them, UserError for too many runs.
+    """
     found, mistakes = list[Setting](), dict[Mistake, list[dict[str, Any]]]()
-    every, known = combinations(axes) if count is None else draws(axes, count), set[str]()
+    known = set[str]()
     for values in every:
         try:
             words = parts_first([*plain, *override_words(values)])
@@ -87,11 +116,6 @@ def settings_of_grid(
     runs = sum(len(setting.configs) for setting in found)
     if runs > MOST_VALUES:
         raise UserError(f"a sweep has at most {MOST_VALUES:,} runs", fix="take fewer values, or fewer seeds")
-    if not axes and runs == 1:
-        raise UserError(
-            "there is nothing to sweep: no key has several values",
-            fix="give some, such as optimizer.lr=1e-4,1e-3, or under sweep: in the config, or --seeds 5",
-        )
     return found
 
 
@@ -169,12 +193,19 @@ def with_share(of_seeds: list[Config], threads: int, share: int) -> list[Config]
 
 
 def swept_keys(
-    path: Path, given: Sequence[str], seeds: Sequence[int] | None, parts: Parts
+    path: Path,
+    given: Sequence[str],
+    seeds: Sequence[int] | None,
+    parts: Parts,
+    *,
+    is_zipped: bool = False,
+    of_one: bool = False,
 ) -> tuple[list[SweptKey], list[str]]:
     """The keys with several values, from the file and the command line, and the arguments with one value.
 
     The command line overrides the file. Several seeds do not make a swept key: every setting is trained with
-    all of them.
+    all of them. If it `is_zipped`, a value may come several times; with `of_one` a key with one value is a
+    swept one too.
     """
     named, plain, met = _of_file(path), list[str](), set[str]()
     for index, word in enumerate(given):
@@ -184,8 +215,8 @@ def swept_keys(
             fix = "write all of its values behind one KEY="
             raise UserError(f"{shortened(key)} is given twice", where="command line", fix=fix)
         met.add(key)
-        found = swept_key(key, text, _COMMAND_LINE)
-        if isinstance(found.values, list) and len(found.values) == 1:
+        found = swept_key(key, text, _COMMAND_LINE, keeps_repeated=is_zipped)
+        if isinstance(found.values, list) and len(found.values) == 1 and not (of_one and key != "seeds"):
             named.pop(key, None)
             plain += override_words({key: found.values[0]})
         else:
@@ -207,6 +238,7 @@ def swept_keys(
                 written,
                 str(place or _COMMAND_LINE),
                 is_whole=takes_whole_numbers(tree, key, parts),
+                keeps_repeated=is_zipped,
             ),
             place=place,
         )

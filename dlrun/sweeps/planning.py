@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.registry import Parts
 from dlrun.data.loaded import Loaded
 from dlrun.errors import UserError, nearest, shortened
+from dlrun.run_folders.comparison import is_higher_better
 from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import Run
-from dlrun.run_folders.sweep_folder import Sweep, created_sweep
+from dlrun.run_folders.sweep_folder import BASE, Sweep, created_sweep
 from dlrun.sweeps import timing
+from dlrun.sweeps.base import SweepBase
 from dlrun.sweeps.grid import Setting, with_share
 from dlrun.sweeps.ray_cluster import Cluster
-from dlrun.sweeps.search import BASE, SearchSpace
+from dlrun.sweeps.search import SearchSpace
 from dlrun.sweeps.timing import takes_as_long
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
@@ -62,24 +65,35 @@ class SweepPlan:
         """For each run its values and its config."""
         return [(setting.values, config) for setting in self.settings for config in setting.configs]
 
-    def make(self, parent: Path, finished: Sequence[Record] = ()) -> Sweep:
+    def make(self, parent: Path, finished: Sequence[Record] = (), base: SweepBase | None = None) -> Sweep:
         """Create the sweep's folder with a folder for each run, which holds its resolved config.
 
         If one of the `finished` runs was trained from the same config by the same code on the same data, it
-        takes the place of a new run. A search has no runs yet, only the base config.
+        takes the place of a new run. A search has no runs yet, only the base config; any other sweep can grow
+        if it has a `base`.
         """
         if self.space:
             return self._make_search(parent, self.space)
-        config = self.plan.config
-        with created_sweep(
-            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, **self.of_ray
-        ) as sweep:
-            for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
-                if run:
-                    sweep.borrow(values, run, config)
-                else:
-                    sweep.add(values, config)
+        with self._created(parent) as sweep:
+            if base:
+                base.located(self.plan.config).keep(sweep)
+            self.add_runs(sweep, finished)
         return sweep
+
+    def add_runs(self, sweep: Sweep, finished: Sequence[Record] = ()) -> None:
+        """Add the runs to a sweep, with their folders; the caller writes sweep.json."""
+        for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
+            if run:
+                sweep.borrow(values, run, config)
+            else:
+                sweep.add(values, config)
+
+    def _created(self, parent: Path, **more: Any) -> AbstractContextManager[Sweep]:
+        """The context in which the sweep's folder is created, and which writes its sweep.json."""
+        plan = self.plan
+        known = {"higher_is_better": is_higher_better(self.metric, plan.parts)} | more | self.of_ray
+        name, device = plan.config.name, plan.config.device
+        return created_sweep(parent, name, jobs=self.jobs, metric=self.metric, device=device, **known)
 
     def answered(self, finished: Sequence[Record]) -> list[Run | None]:
         """For each run the `finished` run that can take its place, or None."""
@@ -109,13 +123,9 @@ class SweepPlan:
             "examples": len(self.loaded["train"]),
             "higher_is_better": plan.better[plan.monitor.split("_", 1)[1]] == "higher",
         }
-        more = {"search": search} | self.of_ray
         [setting] = self.settings
         text = dump_config(replace(setting.configs[0], seeds=space.base.seeds)).encode()
-        config = plan.config
-        with created_sweep(
-            parent, config.name, jobs=self.jobs, metric=self.metric, device=config.device, **more
-        ) as sweep:
+        with self._created(parent, search=search) as sweep:
             write_atomically(sweep.folder / BASE, lambda file: file.write(text))
         return sweep
 

@@ -14,7 +14,7 @@ from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Place
 from dlrun.errors import UserError, shortened
 from dlrun.run_folders.locating import SWEEP_FILE
-from dlrun.run_folders.sweep_folder import Sweep, Trial, of_each_seed
+from dlrun.run_folders.sweep_folder import BASE, Sweep, Trial, of_each_seed
 from dlrun.sweeps.grid import Setting, refuse_other_values, swept_keys, with_share
 from dlrun.sweeps.study import Study, load_optuna
 from dlrun.sweeps.values import EXAMPLE, MOST_VALUES, SweptKey, override_words, parts_first
@@ -22,7 +22,6 @@ from dlrun.system import machine
 from dlrun.training.plan_making import make_plan
 from dlrun.training.teachers import with_runs_found
 
-BASE = "base.yaml"
 _SOURCES = (WEIGHTS, TEACHER_KEY)  # keys at which a run may stand
 _MOST_REFUSED = 100  # consecutive draws with an invalid config, after which the search gives up
 

@@ -17,6 +17,7 @@ from dlrun.run_folders.comparison import Comparison, compare_runs
 from dlrun.run_folders.records import Record, read_record, some, values_of
 from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
+from dlrun.sweeps.best_config import keep_best
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.ray_cluster import Demand
 from dlrun.sweeps.ray_workers import RayWorkers
@@ -306,10 +307,14 @@ def rank_sweep(
 
 
 def keep_ranking(sweep: Sweep, ranked: Comparison, warn: Callable[[str], None]) -> None:
-    """Write the ranked table and its pictures to the sweep's folder. Raises RunFailed if that fails."""
+    """Write the ranked table, its best config and pictures to the sweep's folder.
+
+    Raises RunFailed if that fails.
+    """
     write_atomically(
         sweep.folder / "results.csv", lambda file: file.write(ranked.csv().encode(errors="backslashreplace"))
     )
+    keep_best(sweep, ranked)
     draw_ranking(ranked, sweep, warn)
 
 

@@ -24,7 +24,7 @@ from itertools import pairwise, product
 from typing import Any
 
 from dlrun.config.strict_yaml import Place, parse
-from dlrun.errors import UserError, shortened
+from dlrun.errors import UserError, in_words, shortened
 
 MOST_VALUES = 10_000  # of one key, and combinations of all keys
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -125,11 +125,13 @@ class SweptKey:
         return generator.choice(self.values)
 
 
-def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> SweptKey:
+def swept_key(
+    key: str, written: Any, where: str, *, is_whole: bool = False, keeps_repeated: bool = False
+) -> SweptKey:
     """The values written for a key, as text (command line) or as a list (YAML).
 
-    With `is_whole` the key takes only whole numbers, and so do its ranges. Raises UserError for a malformed
-    range and for more than MOST_VALUES values.
+    With `is_whole` the key takes only whole numbers, and so do its ranges. Each value is there once, unless
+    it `keeps_repeated` ones. Raises UserError for a malformed range and for more than MOST_VALUES values.
     """
     if isinstance(written, list):
         items = [each for item in written for each in _values(item, where, is_whole)]
@@ -143,7 +145,12 @@ def swept_key(key: str, written: Any, where: str, *, is_whole: bool = False) -> 
         raise UserError(f"{shortened(key)} has no values to sweep", where=where, fix=EXAMPLE)
     if len(items) > MOST_VALUES:
         raise UserError(f"{shortened(key)} has more than {MOST_VALUES:,} values", where=where)
-    return SweptKey(key, list({repr(item): item for item in items}.values()), where)
+    return SweptKey(key, items if keeps_repeated else distinct(items), where)
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The values without repetitions; 1, 1.0 and true are three."""
+    return list({repr(value): value for value in values}.values())
 
 
 def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
@@ -151,18 +158,37 @@ def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
 
     Raises UserError for a range without a count, and for more than MOST_VALUES combinations.
     """
-    lists: list[list[Any]] = []
-    for each in axes:
-        if isinstance(each.values, Range):
-            raise UserError(
-                f"{shortened(each.key)} is a range without a count",
-                fix=f"write how many, such as {_shown(each.values)[:-1]},5), or draw from it with --random N",
-            )
-        lists.append(each.values)
+    lists = [listed(axis) for axis in axes]
     count = math.prod(map(len, lists))
     if count > MOST_VALUES:
         raise UserError(f"{count:,} combinations are more than {MOST_VALUES:,}", fix="draw some: --random N")
     return [dict(zip((each.key for each in axes), values, strict=True)) for values in product(*lists)]
+
+
+def pairs(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
+    """The first values of all keys together, then the second ones, and so on (--zip); key -> value.
+
+    Raises UserError for a range without a count, and if the keys have not as many values.
+    """
+    lists = {axis.key: listed(axis) for axis in axes}
+    if len(lists) < 2:
+        what = f"only {shortened(axes[0].key)} has several values" if axes else "no key has several values"
+        raise UserError(f"--zip pairs the values of keys, and {what}", fix="leave out --zip")
+    if len({*map(len, lists.values())}) > 1:
+        counts = in_words([f"{shortened(key)} has {len(values)}" for key, values in lists.items()])
+        fix = "give as many to each; the seeds, and keys with one value, are the same in all"
+        raise UserError(f"--zip pairs the values of keys one by one, but {counts}", fix=fix)
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def listed(axis: SweptKey) -> list[Any]:
+    """The values of a key. Raises UserError for a range without a count."""
+    if isinstance(axis.values, Range):
+        raise UserError(
+            f"{shortened(axis.key)} is a range without a count",
+            fix=f"write how many, such as {_shown(axis.values)[:-1]},5), or draw from it with --random N",
+        )
+    return axis.values
 
 
 def draws(axes: Sequence[SweptKey], count: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dlrun.config.data_paths import found_at, writable
 from dlrun.config.keys import WEIGHTS, Choice, Config
 from dlrun.config.registry import Parts
 from dlrun.errors import CheckpointRefused, UserError, nearest, shortened
-from dlrun.run_folders.locating import find_run
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.run import Run, is_run_folder, refuse_links
 from dlrun.system.files import is_file, is_missing, with_home
 from dlrun.system.progress import Progress, no_progress

@@ -277,9 +277,10 @@ def test_several_runs_are_compared_as_by_compare(report: Report, dlrun: Dlrun, r
     [settings] = [
         rows for caption, rows in page.tables().items() if caption.startswith("The keys that differ")
     ]
-    assert settings[0] == ["optimizer.lr", "train_accuracy", "seeds", "beside the first"]
-    assert [row[-1] for row in settings[1:]] == [each["verdict"] for each in found["settings"]]
-    assert "better by" in settings[2][-1]
+    assert settings[0] == ["optimizer.lr", "train_accuracy", "seeds", "beside the first", "run"]
+    assert [row[-2] for row in settings[1:]] == [each["verdict"] for each in found["settings"]]
+    assert "better by" in settings[2][-2]
+    assert [row[-1] for row in settings[1:]] == ["small-001", "small-002"]
     assert [row[0] for row in page.tables()["The runs, with their best and last figures"][1:]] == [
         "small-001",
         "small-002",

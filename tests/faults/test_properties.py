@@ -37,7 +37,8 @@ from dlrun.data.table_files.columns import MISSING, number
 from dlrun.data.table_files.csv_files import read_table
 from dlrun.data.table_files.tables import STRICT, Reading
 from dlrun.errors import CheckpointRefused, UserError
-from dlrun.run_folders.locating import create_run, find_run
+from dlrun.run_folders.finding import find_run
+from dlrun.run_folders.locating import create_run
 from dlrun.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 settings.register_profile(

@@ -38,8 +38,9 @@ from dlrun.config.dumping import dump_config
 from dlrun.config.loading import load_config
 from dlrun.console.run_list import print_runs
 from dlrun.errors import UserError
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.listing import overviews, runs_in
-from dlrun.run_folders.locating import create_run, find_run
+from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.run import Run
 from dlrun.system.files import write_atomically
 from dlrun.system.processes import identity, now

@@ -22,7 +22,8 @@ from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
 from dlrun.run_folders.comparison import Comparison, compare_runs, telling
 from dlrun.run_folders.differences import differences_between
-from dlrun.run_folders.records import chosen_records, find_runs, read_record, runs_of
+from dlrun.run_folders.finding import find_runs
+from dlrun.run_folders.records import chosen_records, read_record, runs_of
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.setting_results import SettingResult
 from dlrun.run_folders.sweep_folder import sweeps_in
@@ -314,10 +315,10 @@ def test_the_table_has_a_row_for_each_setting(dlrun: Dlrun, two: list[Run], tmp_
     done = dlrun("compare", "small", "--runs-dir", tmp_path)
     assert (done.code, done.err) == (0, "")
     head, _, first, second, *_ = (line for line in done.out.splitlines() if line.strip())
-    assert head.split() == ["optimizer.lr", "train_accuracy", "seeds", "beside", "the", "first"]
-    assert first.split() == ["0.1", "0.9200", "±", "0.0158", "5"]
+    assert head.split() == ["optimizer.lr", "train_accuracy", "seeds", "beside", "the", "first", "run"]
+    assert first.split() == ["0.1", "0.9200", "±", "0.0158", "5", "small-001"]
     assert second.split()[:5] == ["0.2", "0.9320", "±", "0.0149", "5"]
-    assert second.strip().endswith("better by 1.20 ± 0.32 points (n = 5)")
+    assert " better by 1.20 ± 0.32 points (n = 5) " in second and second.endswith(" small-002 ")
 
 
 def test_a_setting_alone_is_shown_with_its_runs(dlrun: Dlrun, tmp_path: Path) -> None:
@@ -341,6 +342,24 @@ def test_what_has_no_room_in_a_row_stands_below_whole(
     told = " ".join(" ".join(lines).split())
     assert "3 architecture.hidden [8, 8, 8, 8], optimizer sgd" in told
     assert "better by 1.20 ±" in told
+
+
+def test_runs_are_shortened_to_their_numbers_before_they_are_left_out(
+    dlrun: Dlrun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rate in (0.1, 0.2):
+        for seed in range(4):
+            made(tmp_path, {"optimizer": {"name": "adam", "lr": rate}, "seeds": [seed]})
+    ask = ("compare", "small", "--runs-dir", tmp_path)
+    for width, runs in ((120, ["small-001–004", "small-005–008"]), (66, ["001–004", "005–008"]), (52, [])):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = [line.split() for line in dlrun(*ask).out.splitlines()]
+        rows = [words for words in lines if words[:1] in (["0.1"], ["0.2"])]
+        assert [words[-1] for words in rows] == runs, width
+    assert ["2", "optimizer.lr", "0.2,", "small-005–008"] in lines
+    cells = dlrun(*ask, "--csv").out.splitlines()
+    assert cells[0].split(",")[-1] == "run"
+    assert cells[1].split(",")[-1] == "small-001 small-002 small-003 small-004"
 
 
 @pytest.mark.parametrize("n", mostly_slow([3, 4, 5], 3))

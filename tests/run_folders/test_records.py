@@ -10,7 +10,8 @@ import pytest
 from made_runs import SGD, accuracies, made, made_sweep, two_settings
 
 from dlrun.errors import UserError
-from dlrun.run_folders.records import Record, chosen_records, find_runs, ordered, runs_of
+from dlrun.run_folders.finding import find_runs
+from dlrun.run_folders.records import Record, chosen_records, ordered, runs_of
 from dlrun.run_folders.run import Run
 
 Dlrun = Callable[..., Any]

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import CheckpointRefused, RunFailed, UserError
+from dlrun.run_folders.finding import find_run
 from dlrun.run_folders.listing import overview, runs_in
-from dlrun.run_folders.locating import create_run, find_run
+from dlrun.run_folders.locating import create_run
 from dlrun.run_folders.metrics_file import MetricsFile
 from dlrun.run_folders.run import Run
 from dlrun.system import locks

@@ -89,3 +89,27 @@ def test_a_wrong_key_is_one_mistake_with_all_of_its_values(
     assert len(mistakes) == len(remedies)
     for remedy, mistake in zip(remedies, mistakes, strict=True):
         assert mistake.what.endswith(remedy)
+
+
+def test_zipped_values_are_paired_as_they_stand(config: Path) -> None:
+    found = settings_of_grid(
+        config, ["epochs=1,2,2", "batch_size=7,7,8", "patience=3"], None, None, Parts(), is_zipped=True
+    )
+    assert [each.values for each in found] == [
+        {"epochs": epochs, "batch_size": size} for epochs, size in ((1, 7), (2, 7), (2, 8))
+    ]
+    assert {one.patience for each in found for one in each.configs} == {3}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["epochs=1,2", "batch_size=7,8,9"], "one by one, but epochs has 2 and batch_size has 3"),
+        (["epochs=1,2", "batch_size=7"], "only epochs has several values"),
+        (["epochs=1"], "no key has several values"),
+        (["epochs=1,2", "optimizer.lr=log(1e-3,1)"], "optimizer.lr is a range without a count"),
+    ],
+)
+def test_values_that_make_no_pairs_are_refused(config: Path, given: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        settings_of_grid(config, given, None, None, Parts(), is_zipped=True)

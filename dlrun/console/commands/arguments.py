@@ -297,7 +297,7 @@ def progress_unless(quiet: bool) -> Progress:
 def checkpoint_of(run: str, which: str, runs_dir: Path) -> tuple[Path, Run | None]:
     """The checkpoint file that RUN_OR_CHECKPOINT names, and its run, if a run is named."""
     from dlrun.console.streams import warn
-    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.finding import find_run
     from dlrun.run_folders.mistaken_names import refuse_other_files
     from dlrun.system.files import is_file, is_missing
 

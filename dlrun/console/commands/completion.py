@@ -155,7 +155,7 @@ def _tree(ctx: typer.Context) -> Located:
         if config := ctx.params.get("config"):
             return read_config(find_config(str(config)))
         if run := ctx.params.get("run"):
-            from dlrun.run_folders.locating import find_run
+            from dlrun.run_folders.finding import find_run
 
             return read_config(find_run(str(run), _runs_dirs(ctx)[0]).config)
     return parse("", "", has_lines=False)

@@ -65,7 +65,7 @@ def report(
     """
     from dlrun.console.report_page import write_card, write_page
     from dlrun.console.streams import say, warn
-    from dlrun.run_folders.records import find_runs_among
+    from dlrun.run_folders.finding import find_runs_among
 
     if output and not markdown and output.suffix.lower() not in PAGES:
         fix = f"end it in {PAGES[0]}, or add --markdown to name a folder"

@@ -167,7 +167,7 @@ def diff(
     from dlrun.console.differences import print_differences
     from dlrun.console.streams import say_json
     from dlrun.run_folders.differences import differences_between
-    from dlrun.run_folders.locating import find_run_among
+    from dlrun.run_folders.finding import find_run_among
     from dlrun.run_folders.records import read_record
     from dlrun.system.strict_json import finite
 
@@ -204,7 +204,7 @@ def reproduce(
     from dlrun.console.streams import say, say_json
     from dlrun.console.training_view import TrainingDisplay
     from dlrun.results.reproduction import reproduce_run
-    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.finding import find_run
     from dlrun.system.strict_json import finite
     from dlrun.training.views import HiddenTraining
 

@@ -76,6 +76,10 @@ def sweep(
     random: Annotated[
         int | None, typer.Option(metavar="N", help="Draw N combinations at random.", min=1)
     ] = None,
+    is_zipped: Annotated[
+        bool,
+        typer.Option("--zip", help="Pair the values of all keys, the first with the first, and so on."),
+    ] = False,
     optuna: Annotated[
         int | None,
         typer.Option(
@@ -109,7 +113,7 @@ def sweep(
             "--resume",
             metavar="SWEEP",
             parser=expanded_text,
-            help="Continue a sweep where it stopped.",
+            help="Continue a sweep where it stopped; with KEY=VALUES or --seeds it gets further runs.",
             autocompletion=complete_sweep,
         ),
     ] = None,
@@ -145,7 +149,9 @@ def sweep(
     from dlrun.console.streams import say, say_json
     from dlrun.console.sweep_results import print_dry_run
     from dlrun.run_folders.sweep_folder import find_sweep
-    from dlrun.sweeps.grid import settings_of_grid
+    from dlrun.sweeps.base import base_of_grid
+    from dlrun.sweeps.grid import Setting, settings_of_grid
+    from dlrun.sweeps.growing import grow, grow_search, settings_to_add
     from dlrun.sweeps.shards import refuse_shard, shard_named
 
     wanted = _jobs(jobs)
@@ -155,7 +161,7 @@ def sweep(
         raise UserError("--quiet and --json cannot both be given", where="command line")
     own_parts = parts_of(parts, quiet=quiet)
     chosen_seeds = range(seeds) if seeds else None
-    found, space, chosen = None, None, []
+    found, space, chosen, base = None, None, list[Setting](), None
     part = shard_named(shard) if shard is not None else None
     if part and resume is None:
         fix = "create it by --create, and train it by --resume SWEEP --shard I/N"
@@ -169,23 +175,37 @@ def sweep(
         raise UserError(what, where="command line")
     if create and dry_run:
         raise UserError("--create and --dry-run cannot both be given", where="command line")
+    further = [word for word in (config, *(values or ())) if word is not None] if resume is not None else []
+    grows = resume is not None and bool(further or seeds)
     if resume is not None:
-        new = config or values or seeds or random or optuna or name or dry_run or needed or stack or device
-        if new or or_resume or create:
-            allowed = "--shard, --jobs, --jobs-per-gpu, --ray, --metric, --parts, --data-dir and --runs-dir"
-            fix = f"with it only {allowed} are allowed"
-            raise UserError("--resume continues a sweep with its original settings", fix=fix)
+        if random or name or stack or device or or_resume or create:
+            fix = "leave out --random, --name, --stack, --device, --or-resume and --create"
+            raise UserError("--resume continues a sweep as it was begun", where="command line", fix=fix)
+        if (needed or is_zipped or dry_run) and not grows:
+            what = "--needed, --zip and --dry-run are for new runs, and none are asked for"
+            raise UserError(what, where="command line", fix="give further values: --resume SWEEP KEY=VALUES")
+        if part and (grows or optuna):
+            fix = "add the runs first by --resume SWEEP KEY=VALUES, and train the parts of all then"
+            raise UserError("--shard trains runs that are there", where="command line", fix=fix)
         found = find_sweep(resume, runs_dir)
         if part:
             refuse_shard(found, found.resume_command(parts))
+        if grows:
+            chosen = settings_to_add(found, further, chosen_seeds, own_parts, is_zipped=is_zipped)
+        elif optuna:
+            grow_search(found, optuna)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
+        if is_zipped and random is not None:
+            what = "--zip takes all pairs of values, and --random draws combinations"
+            raise UserError(what, where="command line", fix="leave out one of them")
         path, words = find_config(config), with_options(values, device=device, name=name)
         if optuna is None:
-            chosen = settings_of_grid(path, words, chosen_seeds, random, own_parts)
-        elif random is not None or needed or metric:
-            fix = "leave out --random, --needed and --metric; set monitor=COLUMN to choose the figure"
+            chosen = settings_of_grid(path, words, chosen_seeds, random, own_parts, is_zipped=is_zipped)
+            base = base_of_grid(path, words, own_parts, is_zipped=is_zipped)
+        elif random is not None or needed or metric or is_zipped:
+            fix = "leave out --random, --zip, --needed and --metric; set monitor=COLUMN to choose the figure"
             raise UserError("--optuna draws the settings itself, by the monitored figure", fix=fix)
         else:
             from dlrun.sweeps.search import search_space
@@ -206,14 +226,14 @@ def sweep(
         from dlrun.sweeps.planning import jobs_of_shard
 
         wanted = wanted or jobs_of_shard(found)
-    if found is None:
+    if found is None or grows:
         prepared = planned_sweep(
             chosen,
             own_parts,
             data_dir,
             runs_dir,
-            jobs=wanted,
-            metric=metric,
+            jobs=wanted or (found.jobs if found else None),
+            metric=metric or (found.metric if found else None),
             quiet=quiet or json,
             space=space,
             times=optuna or 1,
@@ -234,7 +254,9 @@ def sweep(
             elif not quiet:
                 print_dry_run(prepared, estimate_time(prepared, answers))
             return
-        found = found or prepared.make(runs_dir, answers)
+        if found and grows:
+            grow(found, prepared, answers)
+        found = found or prepared.make(runs_dir, answers, base)
         del prepared  # frees its data: each worker reads its own
     command = found.resume_command(parts, ray)
     if create:
@@ -302,7 +324,8 @@ def compare(
     from dlrun.console.comparison import print_comparison, print_comparison_csv
     from dlrun.console.streams import say, say_json
     from dlrun.run_folders.comparison import compare_runs
-    from dlrun.run_folders.records import chosen_records, find_runs_among, runs_of, shared_metric, values_of
+    from dlrun.run_folders.finding import find_runs_among
+    from dlrun.run_folders.records import chosen_records, runs_of, shared_metric, values_of
     from dlrun.run_folders.sweep_folder import all_runs_in
     from dlrun.system.strict_json import finite
 

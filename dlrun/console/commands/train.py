@@ -333,7 +333,7 @@ def resume(
     """Continue a run where it stopped; epochs=… may be larger than before."""
     from dlrun.config.judging import with_judged_claims
     from dlrun.config.loading import load_run_config
-    from dlrun.run_folders.locating import find_run
+    from dlrun.run_folders.finding import find_run
 
     found, own_parts = find_run(run, runs_dir), parts_of(parts, quiet=quiet)
     stop_at = _end_of(max_time)

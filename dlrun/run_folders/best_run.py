@@ -1,0 +1,44 @@
+"""The best run of a sweep, which SWEEP/best names."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from dlrun.config.registry import Parts
+from dlrun.errors import UserError
+from dlrun.run_folders.comparison import Comparison, compare_runs, is_higher_better
+from dlrun.run_folders.records import read_record
+from dlrun.run_folders.run import Run
+from dlrun.run_folders.sweep_folder import Sweep
+
+
+def best_run(sweep: Sweep) -> Run:
+    """The best run of a sweep so far, by the metric that it ranks its settings by.
+
+    Raises UserError if no run is finished, or if it is unknown if a higher figure is better.
+    """
+    higher = sweep.higher_is_better
+    if higher is None and (higher := is_higher_better(sweep.metric, Parts())) is None:
+        what = f"it is not recorded if a higher or a lower {sweep.metric} is better"
+        fix = f"name a run of it; dlrun compare {sweep.name} --parts DIR ranks them"
+        raise UserError(what, where=str(sweep.folder), fix=fix)
+    left_out = sweep.given_up
+    records = [read_record(trial.run) for trial in sweep.trials if trial.number not in left_out]
+    try:
+        return best_of(compare_runs(records, sweep.metric, ranked=True, higher=higher))
+    except UserError as error:
+        raise UserError(f"{sweep.name} has no best run: {error.what}", where=str(sweep.folder)) from None
+
+
+def best_of(ranked: Comparison) -> Run:
+    """The run of the setting that is ranked first that has the best figure; of equal ones the first.
+
+    Settings are ranked by their means over seeds, so a run that was lucky does not decide.
+    """
+    means = [
+        (fmean(figures.values()), run)
+        for run in ranked.groups[0].runs
+        if (figures := read_record(run).of_taken_weights(ranked.metric))
+    ]
+    sign = 1 if ranked.higher_is_better else -1
+    return max(means, key=lambda each: sign * each[0])[1]
