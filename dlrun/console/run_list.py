@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.console.layout import print_lines
 from dlrun.console.numbers import duration, number, of_seeds, yaml_text
+from dlrun.console.streams import clean, out
 
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -52,6 +53,13 @@ def print_columns(records: Sequence[Record], names: Sequence[str], keys: Sequenc
 
     named = zip(records, names, strict=True)
     print_lines([tuple(keys), *(tuple(text(each, name, key) for key in keys) for each, name in named)])
+
+
+def print_runs_csv(records: Sequence[Record], names: Sequence[str], keys: Sequence[str] | None) -> None:
+    """Print a row for each run as CSV: its place, status, config and figures, or some keys alone."""
+    from dlrun.run_folders.run_rows import csv_of, rows_of_runs
+
+    out().file.write(clean(csv_of(rows_of_runs(records, names, keys))))
 
 
 def print_sweeps(found: Iterable[Sweep]) -> None:

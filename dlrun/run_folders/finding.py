@@ -9,12 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dlrun.errors import UserError, in_full, nearest, shortened
-from dlrun.run_folders.best_run import best_run
-from dlrun.run_folders.listing import runs_in
+from dlrun.run_folders.listing import names_in, runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, one_named
 from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
 from dlrun.run_folders.sweep_folder import Sweep, find_sweep, read_sweep, sweeps_in
+from dlrun.system.file_names import composed_name
 from dlrun.system.files import is_file
 
 BEST = "best"  # SWEEP/best
@@ -68,8 +68,13 @@ def _named(text: str, parent: Path) -> Run:
             fix = f"name one of them, such as {name}/{inside}, or the best one, {name}/{BEST}"
             raise UserError(f"{shortened(text)} is a sweep of many runs", fix=fix)
     if of_sweep_named := _before_best(text):
+        from dlrun.run_folders.best_run import best_run  # a tenth of a second, for which a shell waits
+
         return best_run(find_sweep(of_sweep_named, parent))
-    runs = runs_in(parent)
+    begun = [name for name in names_in(parent) if composed_name(name).startswith(composed_name(text))]
+    if len(begun) == 1 and text.strip():
+        return Run(parent / begun[0])
+    runs = runs_in(parent)  # which reads each summary: the newest is the last one, and is named first
     if text == "last" and runs:
         return runs[0]
     return Run(parent / one_named(text, [run.name for run in runs], "run", parent))

@@ -25,6 +25,14 @@ def runs_in(*parents: Path) -> list[Run]:
     return [run for _, run in _newest_first((_age(run, run.summary()), run) for run in _unordered(*parents))]
 
 
+def names_in(parent: Path, begun: str = "") -> list[str]:
+    """The names of the runs in a folder that begin so, sorted; of many runs no file is read."""
+    with suppress(OSError):
+        names = [each.name for each in os.scandir(parent) if each.name.startswith(begun)]
+        return sorted(name for name in names if is_run_folder(parent / name))
+    return []
+
+
 def overviews(*parents: Path) -> list[dict[str, Any]]:
     """An `overview` of each run in some folders, newest first."""
     # One summary at a time: the garbage collector traverses again and again all that are kept.

@@ -1,16 +1,18 @@
-"""New folders of runs, numbered, and runs found by their name."""
+"""New folders of runs, numbered, and the one folder among some that a name means."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dlrun.errors import UserError, in_full, nearest, shortened
 from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder, refuse_links
 from dlrun.system.file_names import composed_name
-from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, make_folder, sync_folder
+from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
 
 _NUMBERED = re.compile(r"(.+)-([0-9]{3,})$")
 SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
@@ -96,6 +98,14 @@ def new_folder(parent: Path, name: str) -> Path:
         return folder
     except OSError as error:
         raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
+
+
+def sweep_names_in(parent: Path, begun: str = "") -> list[str]:
+    """The names of the sweeps in a folder that begin so, sorted; no file is read."""
+    with suppress(OSError):
+        names = [each.name for each in os.scandir(parent) if each.name.startswith(begun)]
+        return sorted(name for name in names if is_file(parent / name / SWEEP_FILE))
+    return []
 
 
 def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:

@@ -32,6 +32,7 @@ from dlrun.config.registry import Parts
 from dlrun.config.strict_yaml import Located, Place
 from dlrun.errors import UserError, shortened
 from dlrun.run_folders.sweep_folder import of_each_seed
+from dlrun.sweeps.other_words import mapping_meant
 from dlrun.sweeps.values import (
     MOST_VALUES,
     SweptKey,
@@ -322,6 +323,9 @@ def _of_file(path: Path) -> dict[str, tuple[Any, Place | None]]:
 def _leaves(written: dict[str, Located], before: str = "") -> Iterator[tuple[str, tuple[Any, Place]]]:
     """Yield the keys with their values and places; `optimizer: {lr: …}` becomes `optimizer.lr`."""
     for key, each in written.items():
+        if isinstance(each.value, dict) and (fix := mapping_meant(each.plain())):
+            what = f"{shortened(before + key)}: values to sweep are a list, or a range as text"
+            raise UserError(what, where=str(each.place), fix=fix)
         if isinstance(each.value, dict) and each.value:
             yield from _leaves(each.value, f"{before}{key}.")
         else:

@@ -25,6 +25,7 @@ from typing import Any
 
 from dlrun.config.strict_yaml import Place, parse
 from dlrun.errors import UserError, in_words, shortened
+from dlrun.sweeps.other_words import range_meant
 
 MOST_VALUES = 10_000  # of one key, and combinations of all keys
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -245,6 +246,8 @@ def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> 
     elif text.startswith(("log(", "linspace(")):
         fix = EXAMPLE if is_text else 'in a list put a range in quotes: ["log(1e-4,1e-1,7)"]'
         raise UserError(f"{shortened(text)} is not a range", where=where, fix=fix)
+    elif meant := range_meant(text):
+        raise UserError(f"{shortened(text)} is how another tool writes values", where=where, fix=meant)
     else:
         yield parse(text, where, has_lines=False).plain() if is_text else item
 

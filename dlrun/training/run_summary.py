@@ -90,10 +90,7 @@ class RunSummary:
             "baselines": self._baselines,
             **({"average": comparison} if (comparison := averaged_beside_trained(plan, best)) else {}),
             **plan.loss_of_batches,
-            "parameters": plan.layers.parameters,
-            **({"frozen_parameters": freezing.count} if (freezing := plan.recipe.freezing).weights else {}),
-            "multiply_adds": plan.layers.multiply_adds,
-            "layers": [asdict(layer) for layer in plan.layers.layers],
+            **model_facts(plan),
             **self._surroundings,
             "stretches": [each for each in self._stretches if each["from_epoch"] <= max(trained, 1)],
             "git": before.get("git") or git_commit(),
@@ -141,4 +138,15 @@ def averaged_beside_trained(plan: Plan, best: Row) -> dict[str, Any]:
             best[name] == best[f"{name}{AVERAGED}"] for name in best if f"{name}{AVERAGED}" in best
         ),  # as long as nothing is averaged
         "better_seeds": sum(plan.improves(column, *pair) for pair in zip(averaged, trained, strict=True)),
+    }
+
+
+def model_facts(plan: Plan) -> dict[str, Any]:
+    """The sizes of a model and its layers, for summary.json and `dlrun show --json`."""
+    freezing = plan.recipe.freezing
+    return {
+        "parameters": plan.layers.parameters,
+        **({"frozen_parameters": freezing.count} if freezing.weights else {}),
+        "multiply_adds": plan.layers.multiply_adds,
+        "layers": [asdict(layer) for layer in plan.layers.layers],
     }

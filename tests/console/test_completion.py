@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dlrun.config.registry import FOLDERS, Parts
 from dlrun.console.commands.app import COMMANDS, app
 from dlrun.console.commands.completion import complete_config
 from dlrun.console.commands.examples import EXAMPLES
+from dlrun.run_folders.run import Run
 
 Dlrun = Callable[..., Any]
 Offered = Callable[[str], list[str]]
@@ -111,12 +113,50 @@ def test_runs_are_offered_from_the_folder_that_is_named(offered: Offered, tmp_pa
     (tmp_path / "other/three-sweep-001").mkdir()
     (tmp_path / "other/three-sweep-001/sweep.json").write_text("{}")
     assert offered("dlrun eval ") == ["last", "one-001"]
-    assert offered("dlrun eval --runs-dir other ") == ["last", "two-001"]
+    assert offered("dlrun eval --runs-dir other ") == ["last", "two-001", "three-sweep-001/best"]
     assert offered("dlrun train tiny.yaml --from ") == ["last", "one-001"]
     assert offered("dlrun train tiny.yaml architecture.weights=o") == ["one-001"]
     assert offered("dlrun rm --runs-dir other t") == ["two-001", "three-sweep-001"]
     assert offered("dlrun sweep --runs-dir other --resume t") == ["three-sweep-001"]
     assert "architecture.hidden=" in offered("dlrun resume last arch")
+
+
+def test_runs_of_a_sweep_and_its_best_are_offered(offered: Offered, tmp_path: Path) -> None:
+    for folder in ("one-001", "one-sweep-001/one-001", "one-sweep-001/one-002"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+        (tmp_path / "runs" / folder / "config.yaml").write_text(TINY)
+    (tmp_path / "runs/one-sweep-001/sweep.json").write_text("{}")
+    assert offered("dlrun eval o") == ["one-001", "one-sweep-001/best"]
+    inside = ["one-sweep-001/best", "one-sweep-001/one-001", "one-sweep-001/one-002"]
+    assert offered("dlrun eval one-sweep-001/") == inside
+    assert offered("dlrun compare one-sweep-001/o") == inside[1:]
+    assert offered("dlrun compare o") == ["one-001", "one-sweep-001"]
+    assert offered("dlrun eval nowhere/") == []
+
+
+def test_many_runs_are_offered_without_their_files_being_read(
+    offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 300):
+        (tmp_path / f"runs/one-{number:03d}").mkdir(parents=True)
+        (tmp_path / f"runs/one-{number:03d}/config.yaml").write_text(TINY)
+    monkeypatch.setattr(Run, "summary", lambda _: pytest.fail("a summary is read"))
+    assert len(offered("dlrun eval ")) == 300
+    assert "optimizer.lr=" in offered("dlrun eval one-007 optimizer.")
+
+
+def test_a_fault_offers_nothing_and_prints_nothing(
+    dlrun: Dlrun, offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: Any) -> list[str]:
+        print("half a line", file=sys.stderr)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("dlrun.run_folders.listing.names_in", faulty)
+    monkeypatch.setenv("COMP_WORDS", "dlrun eval ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    done = dlrun()
+    assert (done.out, done.err) == ("", "")
 
 
 def test_parts_of_ones_own_are_offered(offered: Offered, write: Callable[[str, str], Path]) -> None:

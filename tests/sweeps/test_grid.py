@@ -113,3 +113,50 @@ def test_zipped_values_are_paired_as_they_stand(config: Path) -> None:
 def test_values_that_make_no_pairs_are_refused(config: Path, given: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         settings_of_grid(config, given, None, None, Parts(), is_zipped=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        (
+            "loguniform(1e-4, 1e-1)",
+            "write log(1e-4,1e-1,5) for 5 values, or log(1e-4,1e-1) with --random N",
+        ),
+        ("tune.loguniform(1e-4,1e-1)", "write log(1e-4,1e-1,5) for 5 values"),
+        ("log-uniform(0.1,1)", "write log(0.1,1,5) for 5 values"),
+        ("logspace(-4,-1,4)", "write log(1e-4,1e-1,4) for 4 values"),
+        ("tag(log, interval(0.1, 1))", "write log(0.1,1,5) for 5 values"),
+        ("uniform(0,0.5)", "write linspace(0,0.5,5) for 5 values"),
+        ("choice(0.1,0.2)", "write the values with commas between them: 0.1,0.2"),
+        ("grid([0.1,0.2])", "write the values with commas between them: 0.1,0.2"),
+        ("range(1,5)", "write 1..4, which has both ends"),
+        ("suggest_int(1,5)", "write 1..5, which has both ends"),
+    ],
+)
+def test_ranges_of_other_tools_are_answered_by_those_of_dlrun(config: Path, written: str, fix: str) -> None:
+    with pytest.raises(UserError, match="is how another tool writes values") as refused:
+        settings(config, f"optimizer.lr={written}")
+    assert refused.value.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("{min: 1.0e-4, max: 0.1, distribution: log_uniform_values}", "write log(0.0001,0.1,5) for 5 values"),
+        ("{low: 0.1, high: 0.5}", "write linspace(0.1,0.5,5) for 5 values"),
+        ("{values: [0.1, 0.2]}", "write the list itself: [0.1, 0.2]"),
+        ("{value: 0.1}", "write the list itself: [0.1]"),
+    ],
+)
+def test_mappings_of_other_tools_are_answered_by_lists(
+    write: Callable[[str, str], Path], written: str, fix: str
+) -> None:
+    path = write("small.yaml", f"{CONFIG}sweep:\n  optimizer.lr: {written}\n")
+    with pytest.raises(UserError, match=r"optimizer.lr: values to sweep are a list") as refused:
+        settings(path)
+    assert refused.value.fix.startswith(fix) and ":11:17" in refused.value.where
+
+
+def test_texts_that_are_no_ranges_are_values(config: Path) -> None:
+    found = settings(config, "name=a,b", "architecture.weights=null,my(1).pt")
+    assert len(found) == 4

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from functools import cache
 from inspect import getdoc
 from io import TextIOWrapper
@@ -55,6 +56,7 @@ app = typer.Typer(
 WAITING = ("GOMP_SPINCOUNT", "10000")
 # Of a process that is gone PyTorch would show a page of C++ frames, beside the error that dlrun shows.
 SILENCE = ("TORCH_CPP_LOG_LEVEL", "ERROR")
+COMPLETING = "_DLRUN_COMPLETE"  # set by the shells' scripts of `dlrun --install-completion`
 
 
 def main() -> NoReturn:
@@ -68,8 +70,14 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")
     words, chosen = sys.argv[1:], dict[str, Any](debug=False)
     try:
-        code = _called(words, chosen)
+        if COMPLETING in os.environ:  # a shell that asks for words would show all that is printed
+            with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+                code = _called(words, chosen)
+        else:
+            code = _called(words, chosen)
     except Exception as error:
+        if COMPLETING in os.environ:
+            sys.exit(1)
         from dlrun.console.errors import print_error
 
         told = _told(error, words)

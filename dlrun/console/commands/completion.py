@@ -31,21 +31,36 @@ def complete_config(incomplete: str) -> list[str]:
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
-    from dlrun.run_folders.listing import runs_in
+    """Runs, the best run of each sweep, and behind the name of a sweep its runs."""
+    from dlrun.run_folders.listing import names_in
 
-    runs = (run for folder in _runs_dirs(ctx) for run in runs_in(folder))
-    return _beginning(incomplete, ["last", *(run.name for run in runs)])
+    sweep, slash, begun = incomplete.rpartition("/")
+    if slash:
+        inside = (f"{sweep}/{name}" for each in _runs_dirs(ctx) for name in names_in(each / sweep, begun))
+        return _beginning(incomplete, [f"{sweep}/best", *inside] if sweep in _sweeps(ctx, sweep) else inside)
+    runs = (name for folder in _runs_dirs(ctx) for name in names_in(folder, begun))
+    best = (f"{name}/best" for name in _sweeps(ctx, begun))
+    return [*_beginning(incomplete, ["last"]), *runs, *best]
 
 
 def complete_sweep(ctx: typer.Context, incomplete: str) -> list[str]:
-    from dlrun.run_folders.locating import SWEEP_FILE
-
-    files = (file for folder in _runs_dirs(ctx) for file in folder.glob(f"*/{SWEEP_FILE}"))
-    return _beginning(incomplete, sorted(file.parent.name for file in files))
+    return _sweeps(ctx, incomplete)
 
 
 def complete_run_or_sweep(ctx: typer.Context, incomplete: str) -> list[str]:
-    return [*complete_run(ctx, incomplete), *complete_sweep(ctx, incomplete)]
+    from dlrun.run_folders.listing import names_in
+
+    if "/" in incomplete:
+        return complete_run(ctx, incomplete)
+    runs = (name for folder in _runs_dirs(ctx) for name in names_in(folder, incomplete))
+    return [*_beginning(incomplete, ["last"]), *runs, *_sweeps(ctx, incomplete)]
+
+
+def _sweeps(ctx: typer.Context, begun: str) -> list[str]:
+    """The names of the sweeps that begin so."""
+    from dlrun.run_folders.locating import sweep_names_in
+
+    return [name for folder in _runs_dirs(ctx) for name in sweep_names_in(folder, begun)]
 
 
 def complete_kind(incomplete: str) -> list[str]:

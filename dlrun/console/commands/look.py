@@ -33,7 +33,9 @@ from dlrun.errors import UserError
 
 if TYPE_CHECKING:
     from dlrun.config.keys import Config
-    from dlrun.config.registry import Parts
+    from dlrun.config.plain_reference import OptionsOf
+    from dlrun.config.reference import KeyReference, KindReference, Reference
+    from dlrun.config.registry import Part, Parts
     from dlrun.results.table_columns import TableFacts
 
 
@@ -170,6 +172,7 @@ def show(
         bool,
         typer.Option("--yaml", help="Print the config alone, as a file that can be trained (> my.yaml)."),
     ] = False,
+    json: Json = False,
     runs_dir: RunsDir = RUNS,
     parts: PartsDir = None,
     data_dir: DataDir = DATA,
@@ -181,15 +184,19 @@ def show(
     from dlrun.config.loading import load_config
     from dlrun.config.lookup import find_config
 
+    if yaml and json:
+        raise UserError("--yaml and --json cannot both be given", where="command line")
     own_parts = parts_of(parts)
     path, words = find_config(config), with_options(overrides, device=device)
     checked = load_config(path, words, own_parts)
     checked = with_judged_claims(checked, words, lambda: load_config(path, (), own_parts), check=False)
     from dlrun.console.model import print_groups, print_layers, print_weights
-    from dlrun.console.streams import as_comments, say
+    from dlrun.console.streams import as_comments, say, say_json
+    from dlrun.system.strict_json import finite
     from dlrun.training.initial_weights import initial_weights
     from dlrun.training.layers import skeleton
     from dlrun.training.plan_making import make_plan
+    from dlrun.training.run_summary import model_facts
     from dlrun.training.teachers import with_runs_found
 
     checked = with_runs_found(checked, own_parts, runs_dir)
@@ -199,12 +206,20 @@ def show(
     if yaml:
         say(text.rstrip())
         return
-    say(text)
-    begun = initial_weights(plan, progress_unless(quiet=False))
+    if not json:
+        say(text)
+    begun = initial_weights(plan, progress_unless(quiet=json))
+    groups = plan.optimizer.groups
+    of_groups = groups.said(list(skeleton(plan.build).named_parameters())) if groups else []
+    if json:
+        shown = {"config": plan.config.plain(), "input": plan.data.said_shape, **model_facts(plan)}
+        shown["groups"] = [{"options": options, "weights": list(names)} for options, names in of_groups]
+        say_json(finite(shown | {"weights": begun.plain() if begun else None}))
+        return
     with as_comments():
         print_layers(plan.layers, plan.data.said_shape, str(plan.recipe.freezing))
-        if groups := plan.optimizer.groups:
-            print_groups(groups.said(list(skeleton(plan.build).named_parameters())))
+        if of_groups:
+            print_groups(of_groups)
         if begun:
             print_weights(begun.plain())
 
@@ -238,16 +253,19 @@ def list_parts(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all keys and parts as one page, docs/config.md.")
     ] = False,
+    json: Json = False,
     parts: PartsDir = None,
 ) -> None:
     """List the parts and the keys of a config, or show what one of them does and each option means."""
-    from dlrun.config.keys import KEYS
     from dlrun.config.misplaced_parts import misplaced
-    from dlrun.config.reference import key_reference, kind_reference, parts_with, reference_of
-    from dlrun.config.registry import FOLDERS
+    from dlrun.config.plain_reference import as_plain
+    from dlrun.config.reference import KeyReference, KindReference, Reference, reference_of
+    from dlrun.config.registry import Part
     from dlrun.console.parts import print_key, print_kind, print_option, print_part, print_reference
-    from dlrun.console.streams import say, warn
+    from dlrun.console.streams import say, say_json, warn
 
+    if markdown and json:
+        raise UserError("--markdown and --json cannot both be given", where="command line")
     own_parts = parts_of(parts)
     if markdown:
         from dlrun.console.parts_page import page_of
@@ -259,16 +277,38 @@ def list_parts(
             raise mistake
         say(page_of(reference).rstrip())
         return
-    if name is None:
-        print_reference(reference_of(own_parts))
-    elif kind := known_kind(name):
-        print_kind(kind_reference(own_parts, kind))
-    elif name in KEYS and not any(name in own_parts.names(each) for each in FOLDERS):
-        print_key(key_reference(name))
-    elif having := parts_with(own_parts, name):
-        print_option(having)
-    else:
-        for part in parts_named(own_parts, name):
-            print_part(part)
+    found = _asked_for(own_parts, name)
+    if json:
+        say_json(as_plain(found))
+        return
+    match found:
+        case Reference():
+            print_reference(found)
+        case KindReference():
+            print_kind(found)
+        case KeyReference():
+            print_key(found)
+        case _:
+            for part in (each for each in found if isinstance(each, Part)):
+                print_part(part)
+            if options := [each for each in found if isinstance(each, tuple)]:
+                print_option(options)
     for what in misplaced(own_parts.folder) if own_parts.folder else ():
         warn(what)
+
+
+def _asked_for(
+    parts: Parts, name: str | None
+) -> Reference | KindReference | KeyReference | list[Part] | OptionsOf:
+    """All keys and parts, or what a name means among them. Raises UserError if it means nothing."""
+    from dlrun.config.keys import KEYS
+    from dlrun.config.reference import key_reference, kind_reference, parts_with, reference_of
+    from dlrun.config.registry import FOLDERS
+
+    if name is None:
+        return reference_of(parts)
+    if kind := known_kind(name):
+        return kind_reference(parts, kind)
+    if name in KEYS and not any(name in parts.names(each) for each in FOLDERS):
+        return key_reference(name)
+    return parts_with(parts, name) or parts_named(parts, name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +27,9 @@ from dlrun.console.commands.arguments import (
 from dlrun.console.commands.completion import complete_column, complete_run_or_sweep
 from dlrun.console.commands.folders import DATA, RUNS, each_once
 from dlrun.errors import UserError, in_full
+
+if TYPE_CHECKING:
+    from dlrun.run_folders.records import Record
 
 
 def list_runs(
@@ -51,14 +55,20 @@ def list_runs(
         ),
     ] = False,
     yes: Yes = False,
+    json: Json = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a row for each run, with its config and figures, as CSV.")
+    ] = False,
     runs_dir: SeveralRunsDirs = None,
 ) -> None:
     """List the runs with their status and figures, newest first."""
     folders_of_runs = each_once(runs_dir)
-    if where is sort is columns is None and not prune:
+    if sum((prune, json, as_csv)) > 1:
+        raise UserError("only one of --json, --csv and --prune can be given", where="command line")
+    if where is sort is columns is None and not (prune or json or as_csv):
         _list_all(folders_of_runs)
         return
-    from dlrun.console.run_list import print_columns, print_runs
+    from dlrun.console.run_list import print_columns, print_runs, print_runs_csv
     from dlrun.console.streams import say
     from dlrun.run_folders.conditions import parse_condition
     from dlrun.run_folders.deletion import refuse_to_delete
@@ -81,7 +91,11 @@ def list_runs(
     if prune and where is None:
         folders += unbegun_sweeps(*folders_of_runs)
     names = names_apart((each.name, each.run.folder) for each in kept)
-    if not folders:
+    if json:
+        _say_all_json(kept, names, keys, folders_of_runs if where is None else [])
+    elif as_csv:
+        print_runs_csv(kept, names, keys or None)
+    elif not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
         say(f"{what} in {', '.join(map(in_full, folders_of_runs))}")
     elif keys and kept:
@@ -115,6 +129,30 @@ def _list_all(folders_of_runs: list[Path]) -> None:
         say_line(f"{folder.name} was never started: dlrun rm {folder.name}")
     if not (found or sweeps or cut_short):
         say(f"there are no runs in {', '.join(map(in_full, folders_of_runs))}")
+
+
+def _say_all_json(
+    kept: Sequence[Record], names: Sequence[str], keys: Sequence[str], folders_of_runs: Sequence[Path]
+) -> None:
+    """Print runs, whole or with some keys alone, and the sweeps in some folders as one JSON object."""
+    from dlrun.console.streams import say_json
+    from dlrun.run_folders.run_rows import rows_of_runs, whole_run
+    from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
+    from dlrun.system.strict_json import finite
+
+    whole = [whole_run(each, name) for each, name in zip(kept, names, strict=True)] if not keys else []
+    sweeps = [
+        {
+            "sweep": sweep.name,
+            "folder": str(sweep.folder),
+            "metric": sweep.metric,
+            "runs": len(sweep.trials),
+            "done": len(sweep.trials) - len(sweep.unfinished()),
+        }
+        for sweep in sweeps_in(*folders_of_runs)
+    ]
+    found = {"runs": whole or rows_of_runs(kept, names, keys), "sweeps": sweeps}
+    say_json(finite(found | {"never_started": [str(each) for each in unbegun_sweeps(*folders_of_runs)]}))
 
 
 def rm(
