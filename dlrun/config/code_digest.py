@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
@@ -29,8 +29,17 @@ def digest_of_code(parts: Path | None, kinds: Sequence[str] = ()) -> str:
     digest = sha256(_of_package())
     for name, path in sorted(_python_files(parts, kinds).items() if parts else ()):
         digest.update(_named(name, path))
-    for name, path in sorted(_imported_by(parts, kinds).items() if parts else ()):
+    files = _python_files(parts, kinds).values() if parts else ()
+    for name, path in sorted(_imported_by(files).items()):
         digest.update(_named(f"import {name}", path))
+    return digest.hexdigest()[:16]
+
+
+def digest_of_file(path: Path) -> str:
+    """The digest of a Python file and of the modules that it imports, as `digest_of_code` finds them."""
+    digest = sha256(_content(path))
+    for name, imported in sorted(_imported_by([path]).items()):
+        digest.update(_named(f"import {name}", imported))
     return digest.hexdigest()[:16]
 
 
@@ -61,13 +70,13 @@ def _python_files(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _imported_by(parts: Path, kinds: Sequence[str]) -> dict[str, Path]:
-    """The modules, name -> file, that the files of parts import, directly or through other modules.
+def _imported_by(files: Iterable[Path]) -> dict[str, Path]:
+    """The modules, name -> file, that some files import, directly or through other modules.
 
-    Excluded are the standard library, installed packages, dlrun, and files in the folder itself.
+    Excluded are the standard library, installed packages, dlrun, and these files themselves.
     """
-    libraries = _libraries()
-    inside = {str(path.resolve()) for path in _python_files(parts, kinds).values()}
+    inside = {str(path.resolve()) for path in files}
+    libraries = _libraries() if inside else []
     pending = [name for path in inside for name in _imports(Path(path), package=None)]
     seen, packages, found = set[str](), set[str](), dict[str, Path]()
     while pending:

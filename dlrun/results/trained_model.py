@@ -34,6 +34,7 @@ from dlrun.training.checkpoint_entries import epochs_of, load_weights
 from dlrun.training.copies import WithLoss
 from dlrun.training.opening import open_plan
 from dlrun.training.plan import Plan
+from dlrun.training.provenance import said_of_other_code
 from dlrun.training.thresholds import decided_by
 from dlrun.training.trained import outputs_for
 
@@ -289,6 +290,8 @@ def load(
     own, data = places.own_parts(), places.data_folder()
     with undisturbed():  # parts are tried on a gradient
         plan, preprocessing, saved = open_plan(path, ["device=cpu"], own, data)
+        if changed := said_of_other_code(saved, plan.config, own):
+            warnings.warn(changed, stacklevel=2)
         seeds = plan.config.seeds if seed is None else [seed]
         if seed is not None and seed not in plan.config.seeds:
             known = ", ".join(map(str, plan.config.seeds))

@@ -16,7 +16,7 @@ from dlrun.training.checkpoint_entries import CLASS_WEIGHTS, INPUT_TYPES, SHOWN,
 from dlrun.training.hardware import Hardware
 from dlrun.training.initial_weights import RECORDED
 from dlrun.training.plan import Plan
-from dlrun.training.provenance import OWN_PARTS, own_parts_of
+from dlrun.training.provenance import CODE_OF_PARTS, OWN_PARTS, code_of_own_parts
 from dlrun.training.recipe import Row
 from dlrun.training.teachers import record_of
 from dlrun.training.trained_on import recorded
@@ -30,6 +30,7 @@ class CheckpointContents:
     ) -> None:
         """`weights` is the record of those that the run began with."""
         self._loaded, self._hardware, weights = loaded, hardware, weights or {}
+        self._own_parts = code_of_own_parts(plan)
         self._trained_on = recorded(loaded["train"])
         self._input_types = input_types(loaded["train"].raw_tree(torch.zeros(1, dtype=torch.long)))
         self._image_ranges = ranges_of_images(plan.data, loaded["train"])
@@ -57,7 +58,7 @@ class CheckpointContents:
             state=state | ({SHOWN: plan.shown_weights} if plan.recipe.averaging.share else {}),
             figures=figures,
             environment=self._hardware.environment()
-            | {OWN_PARTS: own_parts_of(plan)}
+            | {OWN_PARTS: list(self._own_parts), CODE_OF_PARTS: self._own_parts}
             | ({RECORDED: self._begun} if self._begun else {}),
             dlrun=__version__,
         )

@@ -45,7 +45,13 @@ from dlrun.training.layers import TooManyWeights, skeleton
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
-from dlrun.training.provenance import FOR_EVALUATION, Misfit, refuse_stand_ins, suspecting_own_parts
+from dlrun.training.provenance import (
+    FOR_EVALUATION,
+    Misfit,
+    refuse_stand_ins,
+    said_of_other_code,
+    suspecting_own_parts,
+)
 from dlrun.training.teachers import (
     decision_alike,
     recorded_digest,
@@ -196,6 +202,8 @@ def open_plan(
             is_as_saved=not overrides,
             is_data_needed=is_data_needed,
         )
+    if note := said_of_other_code(saved, config, parts):
+        plan.data.notes.append(note)
     bring_teacher(plan, preprocessing, recorded_digest(plan, saved, path))
     return plan, preprocessing, saved
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dlrun.config.code_digest import digest_of_file
 from dlrun.config.keys import Choice, Config
 from dlrun.config.registry import KINDS, Parts
-from dlrun.errors import CheckpointRefused
+from dlrun.errors import CheckpointRefused, in_words
 from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.plan import Plan
 
-OWN_PARTS = "own parts"  # in the environment of a checkpoint
+OWN_PARTS, CODE_OF_PARTS = "own parts", "code of own parts"  # in the environment of a checkpoint
 FOR_EVALUATION = ("dataset", "architecture", "loss", "metrics")
 FOR_TRAINING = tuple(kind for kind in KINDS if kind != "plots")
 _NAME_THEM = "if it was trained with parts of your own, name their folder with --parts"
@@ -26,6 +27,33 @@ def own_parts_of(plan: Plan) -> list[str]:
         for name in _names(plan.config, kind)
         if not plan.parts.part(kind, name).built_in
     ]
+
+
+def code_of_own_parts(plan: Plan) -> dict[str, str]:
+    """The user's parts of a plan, each with the digest of its code."""
+    return {each: _digest(plan.parts, each) for each in own_parts_of(plan)}
+
+
+def said_of_other_code(saved: Checkpoint, config: Config, parts: Parts) -> str:
+    """A line if parts that an evaluation uses have other code than at training; "" if none has.
+
+    Older checkpoints do not have the digests of their parts.
+    """
+    recorded = saved.environment.get(CODE_OF_PARTS)
+    used = [f"{kind}/{name}" for kind in FOR_EVALUATION for name in _names(config, kind)]
+    own = recorded if isinstance(recorded, dict) else {}
+    changed = [each for each in used if each in own and own[each] != _digest(parts, each)]
+    if not changed:
+        return ""
+    are = "has" if len(changed) == 1 else "have"
+    files = in_words([f"{each}.py" for each in changed])
+    return f"{files} {are} changed since the run was trained: what it computes now may be something else"
+
+
+def _digest(parts: Parts, named: str) -> str:
+    """The digest of the code of a part such as `architecture/mlp`."""
+    kind, _, name = named.partition("/")
+    return digest_of_file(parts.part(kind, name).path)
 
 
 def refuse_stand_ins(

@@ -12,6 +12,7 @@ import pytest
 from small_runs import only_run
 from small_sweeps import only_sweep
 
+from dlrun import load
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
 
 Dlrun = Callable[..., Any]
@@ -132,3 +133,34 @@ def test_weights_that_do_not_fit_are_said_to_need_own_parts_where_the_checkpoint
         assert (done.code, "--parts" in done.err) == (4, True), done.err
         assert "fit" in done.err
     assert dlrun("resume", "last", "epochs=9", *mine).code == 0
+
+
+def test_a_part_that_has_changed_since_is_said_wherever_the_model_is_used(
+    dlrun: Dlrun,
+    tiny: Path,
+    write: Write,
+    mine: tuple[str, Path],
+    runs_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.chdir(tmp_path)
+    between = MLP.replace("nn.Tanh()", "helper_of_mine.between()")
+    write("mine/architecture/mlp.py", f"import helper_of_mine\n{between}")
+    write("lib/helper_of_mine.py", "from torch import nn\n\nbetween = nn.Tanh\n")
+    write("mine/loss/unused.py", "def unused(outputs, targets):\n    return outputs[:, 0]\n")
+    assert dlrun("train", tiny, *mine).code == 0
+    said = "architecture/mlp.py has changed since the run was trained"
+    write("mine/loss/unused.py", "def unused(outputs, targets):\n    return outputs[:, 1]\n")
+    assert said not in dlrun("eval", "last", *mine).err
+    write("lib/helper_of_mine.py", "from torch import nn\n\nbetween = nn.ReLU\n")
+    write("points.csv", "x,y\n0.1,0.2\n")
+    for words in (("eval",), ("plot",), ("predict", "points.csv"), ("export", "--format", "torch")):
+        assert said in dlrun(words[0], "last", *words[1:], *mine).err, words
+    with pytest.warns(UserWarning, match=said):
+        load(only_run(runs_dir).folder, parts=mine[1])
+    path = only_run(runs_dir).best
+    saved = load_checkpoint(path)
+    save_checkpoint(path, replace(saved, environment=saved.environment | {"code of own parts": None}))
+    assert said not in dlrun("eval", "last", *mine).err, "of an earlier dlrun"

@@ -274,6 +274,7 @@ def plot(
     from dlrun.system.files import ANOTHER_OUT, make_folder
     from dlrun.training.calibration import take_calibration
     from dlrun.training.opening import open_checkpoint
+    from dlrun.training.provenance import said_of_other_code
 
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     folder = out or (found.plots if found else None)
@@ -287,7 +288,9 @@ def plot(
     told = len(trained.data.notes)
     trained = take_calibration(trained, saved, path)
     of_calibration = trained.data.notes[told:]
-    for note in filter(None, [moved_data(trained.plan.config), *_about_seen(trained), *of_calibration]):
+    of_parts = said_of_other_code(saved, trained.plan.config, trained.plan.parts)
+    about = [moved_data(trained.plan.config), of_parts, *_about_seen(trained), *of_calibration]
+    for note in filter(None, about):
         warn(note)
     if not trained.plan.plots:
         warn(f"no plots are named, by the run's config either: name some, as in dlrun plot {run} curves")
