@@ -157,7 +157,8 @@ def test_a_part_that_has_changed_since_is_said_wherever_the_model_is_used(
     write("lib/helper_of_mine.py", "from torch import nn\n\nbetween = nn.ReLU\n")
     write("points.csv", "x,y\n0.1,0.2\n")
     for words in (("eval",), ("plot",), ("predict", "points.csv"), ("export", "--format", "torch")):
-        assert said in dlrun(words[0], "last", *words[1:], *mine).err, words
+        done = dlrun(words[0], "last", *words[1:], *mine)
+        assert said in " ".join(f"{done.out} {done.err}".split()), words
     with pytest.warns(UserWarning, match=said):
         load(only_run(runs_dir).folder, parts=mine[1])
     path = only_run(runs_dir).best
