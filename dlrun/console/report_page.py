@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dlrun.console.report_blocks import Charts, Pictures, Report, Section, Warnings
 from dlrun.errors import UserError
@@ -24,6 +24,7 @@ MOST_OF_PICTURES = 1_800_000  # bytes, in the page 2.4 MB: with text and curves 
 CARD = "README.md"
 _CARD_MARK = "<!-- written by dlrun report -->"
 _SPACES = re.compile(r"\s+")
+_JOINTS = re.compile(r"(?<=[^\W\d])([_.])(?=[^\W\d])")  # in names such as optimizer.weight_decay
 _MARKS = re.compile(r"([\\`*_\[\]<>|~$&#])")  # signs that Markdown takes for more than letters
 
 
@@ -49,11 +50,17 @@ def page_of(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     style, script = (Markup((_FILES / name).read_text("utf-8")) for name in ("page.css", "curves.js"))
     digest = b64encode(sha256(script.encode()).digest()).decode()  # the only script that a browser may run
     return environment.get_template("page.html").render(
         report=report, style=style, script=script, digest=digest
     )
+
+
+def _breakable(text: str) -> Markup:
+    """A name as text of HTML that a browser may break behind a dot or an underscore, and nowhere else."""
+    return Markup(_JOINTS.sub(r"\1<wbr>", str(escape(text))))
 
 
 def write_card(report: Report, folder: Path) -> Path:

@@ -367,3 +367,14 @@ def test_runs_of_which_none_is_finished_are_not_compared(dlrun: Dlrun, runs_dir:
     for _ in range(2):
         made(runs_dir, status="failed")
     assert "there is no finished run to compare" in dlrun("report", "small").err
+
+
+def test_names_in_tables_break_behind_dots_and_underscores_alone(
+    report: Report, run: Run, tmp_path: Path
+) -> None:
+    page = report("last")
+    html = (tmp_path / "r.html").read_text()
+    assert '<th scope="row">train_<wbr>accuracy</th>' in html
+    assert '<th scope="row">train_<wbr>accuracy &gt;= 2</th>' in html
+    assert not re.search(r"\d\.<wbr>\d", html)
+    assert any("train_accuracy" in row for rows in page.tables().values() for row in rows)
