@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-VOID = ("meta", "img", "input", "br")
+VOID = ("meta", "wbr", "img", "input", "br")
 
 
 class ReadPage(HTMLParser):
