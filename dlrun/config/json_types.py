@@ -1,0 +1,147 @@
+"""The types of options as JSON Schema, draft 2020-12: what the checker accepts, and nothing else.
+
+The members of a union that differ in their JSON type stand in one schema, not in `anyOf`: then a validator
+can name the bound or the choices that a value misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from dlrun.config.durations import PATTERN, is_duration
+from dlrun.config.option_types import describe
+
+Schema = dict[str, Any]
+
+_LARGEST = 1.7976931348623157e308
+# No comparison with .nan is true: it is above any largest number, as it is not at most that.
+NOT_FINITE: Schema = {
+    "type": "number",
+    "anyOf": [{"exclusiveMinimum": _LARGEST}, {"exclusiveMaximum": -_LARGEST}],
+}
+NOT_FINITE_NAME = "not_finite"  # of the definition, to which every number refers
+_JSON_TYPES = {
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str: "string",
+    NoneType: "null",
+    None: "null",
+}
+_BOUNDS = {"Ge": "minimum", "Gt": "exclusiveMinimum", "Le": "maximum", "Lt": "exclusiveMaximum"}
+_PATTERNS = {is_duration: PATTERN}
+_SYNTAX = r"^$\.*+?()[]{}|/"  # of patterns
+
+
+def type_schema(kind: Any, *, any_case: bool = True) -> Schema:
+    """The schema of an option's type; with `any_case` a choice may be written as ReLU, as the checker allows.
+
+    Editors show `errorMessage` and the meanings of choices; validators pass over them.
+    """
+    members = members_of(kind)
+    texts = [choice for each in members if _is_choice(each) for choice in get_args(each)]
+    found = [_member(each, any_case) for each in members if not _is_choice(each)]
+    if texts:
+        found.insert(0, {"type": "string"} | (one_of(texts) if any_case else {"enum": texts}))
+    types = [each["type"] for each in found]
+    said = {"errorMessage": refusal(describe(kind))}
+    if len({"number" if each == "integer" else each for each in types}) < len(types):
+        return either([*found[:-1], found[-1] | said])
+    merged = {key: value for each in found for key, value in each.items()}
+    types.sort(key="null".__eq__)  # at the end
+    if len(types) > 1 or "pattern" in merged:
+        merged |= said
+    if "then" in merged and types not in (["string"], ["string", "null"]):
+        merged["then"] = merged["then"] | said
+    return merged | {"type": types if len(types) > 1 else types[0]}
+
+
+def refusal(type_text: str) -> str:
+    """The message for a value that is not of a type."""
+    return f"This is not {type_text}."
+
+
+def one_of(texts: Sequence[str], meanings: Sequence[str] = ()) -> Schema:
+    """The schema of a text that is one of several, in any case, and of whatever is no text.
+
+    Editors offer choices that stand in `anyOf`, with their `meanings`, but none that stand in `then`.
+    """
+    enum: Schema = {"enum": [*texts]}
+    shown = enum | ({"markdownEnumDescriptions": [*meanings]} if meanings else {})
+    others = {"type": "string", "not": {"pattern": in_any_case(texts)}}
+    return {"anyOf": [shown, {}], "if": others, "then": enum}
+
+
+def in_any_case(texts: Sequence[str]) -> str:
+    """The pattern of one of several texts in any case: `^([aA][dD][aA][mM]|[sS][gG][dD])$`."""
+    return f"^({'|'.join(''.join(map(_in_any_case, text)) for text in texts)})$"
+
+
+def ref(name: str) -> Schema:
+    """The schema that is defined under a name, or in one such as `loss.mse/properties/delta`."""
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def with_null(schema: Schema) -> Schema:
+    """The schema that takes null too."""
+    if "type" not in schema:
+        return either([{"type": "null"}, schema])
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return schema | {"type": types if "null" in types else [*types, "null"]}
+
+
+def either(schemas: Sequence[Schema]) -> Schema:
+    """The schema of what fulfils one of several; for what fulfils none, validators say why not the last."""
+    *others, found = schemas
+    for each in reversed(others):
+        found = {"if": each, "else": found}
+    return found
+
+
+def members_of(kind: Any) -> list[Any]:
+    """The types of a union and of the unions in it; a type that is none is its own only member."""
+    if get_origin(kind) in (Union, UnionType):
+        return [each for inside in get_args(kind) for each in members_of(inside)]
+    return [kind]
+
+
+def _is_choice(kind: Any) -> bool:
+    """True for a choice of texts."""
+    return get_origin(kind) is Literal and all(isinstance(each, str) for each in get_args(kind))
+
+
+def _member(kind: Any, any_case: bool) -> Schema:
+    """The schema of a type that is neither a union nor a choice of texts."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _member(inside[0], any_case) | _bounds(inside[1:])
+    if origin is Literal:
+        are_whole = all(type(each) is int for each in inside)
+        return {"type": "integer" if are_whole else "number", "enum": [*inside]}
+    if origin is list:
+        return {"type": "array", "items": type_schema(inside[0], any_case=any_case)}
+    if origin is dict:  # whose values the checker takes in their own letters alone
+        return {"type": "object", "additionalProperties": type_schema(inside[1], any_case=False)}
+    found: Schema = {"type": _JSON_TYPES[kind]}
+    return found | {"not": ref(NOT_FINITE_NAME)} if kind is float else found
+
+
+def _bounds(limits: Sequence[Any]) -> Schema:
+    found: Schema = {}
+    for limit in limits:
+        name = type(limit).__name__
+        if name in _BOUNDS:
+            found[_BOUNDS[name]] = getattr(limit, name.lower())
+        elif name == "Predicate":
+            found["pattern"] = _PATTERNS[limit.func]
+    return found
+
+
+def _in_any_case(letter: str) -> str:
+    """The pattern of a letter in both cases; of other signs only those of the syntax may be escaped."""
+    both = (letter.lower(), letter.upper())
+    if both[0] != both[1] and all(len(each) == 1 for each in both):
+        return f"[{''.join(both)}]"
+    return f"\\{letter}" if letter in _SYNTAX else letter
