@@ -47,7 +47,8 @@ def type_schema(kind: Any, *, any_case: bool = True) -> Schema:
         found.insert(0, {"type": "string"} | (one_of(texts) if any_case else {"enum": texts}))
     types = [each["type"] for each in found]
     said = {"errorMessage": refusal(describe(kind))}
-    if len({"number" if each == "integer" else each for each in types}) < len(types):
+    are_apart = len({"number" if each == "integer" else each for each in types}) == len(types)
+    if len(found) > 1 and not (are_apart and all("enum" not in each for each in found)):
         return either([*found[:-1], found[-1] | said])
     merged = {key: value for each in found for key, value in each.items()}
     types.sort(key="null".__eq__)  # at the end
@@ -101,15 +102,29 @@ def either(schemas: Sequence[Schema]) -> Schema:
 
 
 def members_of(kind: Any) -> list[Any]:
-    """The types of a union and of the unions in it; a type that is none is its own only member."""
-    if get_origin(kind) in (Union, UnionType):
-        return [each for inside in get_args(kind) for each in members_of(inside)]
+    """The types of a union, and of the unions in it; choices are parted into texts, numbers and others."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return [each for one in inside for each in members_of(one)]
+    if origin is Literal:
+        return [Literal[*each] for each in _by_type(inside)]
+    if origin is Annotated:
+        members = members_of(inside[0])
+        is_choice = get_origin(members[0]) is Literal
+        return members if is_choice else [Annotated[each, *inside[1:]] for each in members]
     return [kind]
+
+
+def _by_type(choices: Sequence[Any]) -> list[list[Any]]:
+    alike: dict[type, list[Any]] = {}
+    for choice in choices:
+        alike.setdefault(type(choice), []).append(choice)
+    return [*alike.values()]
 
 
 def _is_choice(kind: Any) -> bool:
     """True for a choice of texts."""
-    return get_origin(kind) is Literal and all(isinstance(each, str) for each in get_args(kind))
+    return get_origin(kind) is Literal and isinstance(get_args(kind)[0], str)
 
 
 def _member(kind: Any, any_case: bool) -> Schema:
@@ -118,12 +133,13 @@ def _member(kind: Any, any_case: bool) -> Schema:
     if origin is Annotated:
         return _member(inside[0], any_case) | _bounds(inside[1:])
     if origin is Literal:
-        are_whole = all(type(each) is int for each in inside)
-        return {"type": "integer" if are_whole else "number", "enum": [*inside]}
+        return {"type": _JSON_TYPES[type(inside[0])], "enum": [*inside]}
     if origin is list:
         return {"type": "array", "items": type_schema(inside[0], any_case=any_case)}
     if origin is dict:  # whose values the checker takes in their own letters alone
-        return {"type": "object", "additionalProperties": type_schema(inside[1], any_case=False)}
+        keys, values = (type_schema(each, any_case=False) for each in inside)
+        named = {} if inside[0] is str else {"propertyNames": keys}
+        return {"type": "object", "additionalProperties": values} | named
     found: Schema = {"type": _JSON_TYPES[kind]}
     return found | {"not": ref(NOT_FINITE_NAME)} if kind is float else found
 
