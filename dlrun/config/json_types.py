@@ -16,7 +16,7 @@ from dlrun.config.option_types import describe
 Schema = dict[str, Any]
 
 _LARGEST = 1.7976931348623157e308
-# No comparison with .nan is true: it is above any largest number, as it is not at most that.
+# A bound refuses by a comparison, which is never true of .nan: it fulfils these, and is refused by `not`.
 NOT_FINITE: Schema = {
     "type": "number",
     "anyOf": [{"exclusiveMinimum": _LARGEST}, {"exclusiveMaximum": -_LARGEST}],
