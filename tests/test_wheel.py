@@ -30,8 +30,8 @@ def test_the_wheel_carries_the_parts_and_the_configs_and_nothing_else(wheel: Pat
     files = [*(PROJECT / "dlrun").rglob("*.py"), *(PROJECT / "dlrun" / "console" / "report_files").iterdir()]
     for file in files:
         assert str(file.relative_to(PROJECT)) in names
-    for file in (PROJECT / "configs").glob("*.yaml"):
-        assert f"dlrun/configs/{file.name}" in names
+    for file in (PROJECT / "configs").rglob("*.*"):
+        assert f"dlrun/{file.relative_to(PROJECT)}" in names
     assert {Path(name).parts[0].split("-")[0] for name in names} == {"dlrun"}
     assert not [name for name in names if name.endswith((".pyc", ".pt", ".csv"))]
 

@@ -25,12 +25,13 @@ from dlrun.config.unknown_keys import Note, name_meant, note_unknown_keys, unkno
 from dlrun.errors import UserError, listed, nearest, shortened
 from dlrun.system.file_names import MOST_BYTES, composed_name, is_plain_name
 
-_DEVICE = re.compile(r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)\Z")
-_FACTOR = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x\Z")  # such as 0.1x
+DEVICE = r"(auto|cpu|cuda(:[0-9]{1,2})?|mps)"  # in lower case
+FACTOR = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?x"  # such as 0.1x
+_DEVICE, _FACTOR = re.compile(rf"{DEVICE}\Z"), re.compile(rf"{FACTOR}\Z")
 _NAMES = ("monitor", "task", "weights", "path")  # texts that name something: 3 in quotes would name nothing
 _NOTHING = ("none", "nil")  # words of other languages for null
 _LONGEST_LINE = 120  # characters of a remedy
-_LONGEST_NAME = 64  # letters of a run's name
+LONGEST_NAME = 64  # letters of a run's name
 
 
 def check_config(tree: Located, parts: Parts, notes: Sequence[str] = ()) -> Config:
@@ -289,10 +290,10 @@ def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: N
     name, device = values.get("name"), values.get("device")
     if isinstance(name, str):
         values["name"] = composed_name(name)
-        if not is_plain_name(values["name"], _LONGEST_NAME):
-            allowed = f"letters, digits, '.', '_', '-', at most {_LONGEST_NAME} and {MOST_BYTES} bytes"
+        if not is_plain_name(values["name"], LONGEST_NAME):
+            allowed = f"letters, digits, '.', '_', '-', at most {LONGEST_NAME} and {MOST_BYTES} bytes"
             joined = "_".join(values["name"].split())
-            meant = f"; write {joined}" if is_plain_name(joined, _LONGEST_NAME) else ""
+            meant = f"; write {joined}" if is_plain_name(joined, LONGEST_NAME) else ""
             note(("name",), f"{name[:80]!r} cannot name a folder: {allowed}{meant}")
     if isinstance(device, str):
         device = values["device"] = device.lower() if _DEVICE.match(device.lower()) else device

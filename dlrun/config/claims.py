@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dlrun.errors import shortened
 
 _CLAIM = re.compile(r"\s*(>=|<=|==|>|<)\s*(\S+)\s*$")
+_FIGURE = r"[-+]?([0-9](_?[0-9])*(\.([0-9](_?[0-9])*)?)?|\.[0-9](_?[0-9])*)([eE][-+]?[0-9](_?[0-9])*)?"
+_CLAUSE = rf"\s*(>=|<=|==|>|<)\s*({_FIGURE}|[-+]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]))\s*"
+PATTERN = rf"^{_CLAUSE}(,{_CLAUSE})*$"  # of a claim, for JSON Schema
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,

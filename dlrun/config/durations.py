@@ -8,6 +8,11 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.ASCII)
 # sbatch also takes 90 and 3:50, as minutes and as minutes and seconds; most people mean something else.
 _CLOCK = re.compile(r"(?:(\d+)-(?=\d\d?:))?(\d+):([0-5]\d):([0-5]\d)", re.ASCII)
+# The same as one pattern, for JSON Schema; (?=.*[1-9]) makes it more than 0.
+PATTERN = (
+    r"^(?=.*[1-9])(([0-9]+(\.[0-9]+)?d)?([0-9]+(\.[0-9]+)?h)?([0-9]+(\.[0-9]+)?m)?([0-9]+(\.[0-9]+)?s)?"
+    r"|([0-9]+-(?=[0-9]{1,2}:))?[0-9]+:[0-5][0-9]:[0-5][0-9])$"
+)
 
 
 def seconds_of(text: str) -> float:

@@ -13,6 +13,8 @@ from dlrun.system.files import with_home
 from dlrun.system.pipes import receive
 from dlrun.system.processes import quoted
 
+OF_EDITORS = "# yaml-language-server: $schema="  # begins the line of a config that names its JSON Schema
+
 
 def shipped_folder() -> Path:
     """The folder of the configs that are shipped with dlrun."""
@@ -32,9 +34,12 @@ def shipped_sweeps() -> list[str]:
 
 
 def first_comment(path: Path) -> str:
-    """The comment at the top of a config file, in one line; "" if there is none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line[:1] == "#", lines))
+    """The comment at the top of a config file, in one line; "" if there is none.
+
+    A line that names the schema is for editors.
+    """
+    top = takewhile(lambda line: line[:1] == "#", path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in top if not line.startswith(OF_EDITORS))
 
 
 def find_config(text: str, beside: Path | None = None) -> Path:

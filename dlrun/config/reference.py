@@ -8,7 +8,7 @@ from typing import Any
 from dlrun.config.dumping import dump
 from dlrun.config.keys import KEYS, Choice, default_of, key_types
 from dlrun.config.option_types import describe
-from dlrun.config.registry import COMMON, FOLDERS, REQUIRED, Option, Part, Parts, singular
+from dlrun.config.registry import COMMON, FOLDERS, KINDS, REQUIRED, Option, Part, Parts, singular
 from dlrun.config.strict_yaml import parse
 from dlrun.errors import UserError
 
@@ -51,10 +51,23 @@ class Reference:
     keys: tuple[KeyReference, ...]
     kinds: tuple[KindReference, ...]
 
+    @property
+    def chosen(self) -> tuple[KindReference, ...]:
+        """The kinds of which a config names parts by keys of their own: all but the task."""
+        return tuple(kind for kind in self.kinds if kind.name in KINDS)
+
 
 def reference_of(parts: Parts) -> Reference:
     """The reference of dlrun with these parts."""
     return Reference(tuple(map(key_reference, KEYS)), tuple(kind_reference(parts, kind) for kind in FOLDERS))
+
+
+def whole_reference_of(parts: Parts) -> Reference:
+    """The reference of dlrun with these parts. Raises UserError if one of them cannot be read."""
+    reference = reference_of(parts)
+    for mistake in (error for kind in reference.kinds for error in kind.unreadable.values()):
+        raise mistake
+    return reference
 
 
 def key_reference(name: str) -> KeyReference:

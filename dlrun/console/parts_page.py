@@ -18,6 +18,27 @@ writes this page from the code; with `--parts` it has your own parts too. `dlrun
 A part is named alone or with options: `loss: cross_entropy`, `optimizer: {name: adam, lr: 0.001}`. On the
 command line a key or an option is `KEY=VALUE`, such as `optimizer.lr=0.01`. A file may also have `base`,
 another config whose keys it takes over, and `sweep`, the values of [many runs](many_runs.md).
+
+## In an editor
+
+`dlrun schema -o config.schema.json` writes all of this as JSON Schema (draft 2020-12), with `--parts` your
+own parts too. A config names that file in its first line, by the path from the config:
+
+```yaml
+# yaml-language-server: $schema=config.schema.json
+```
+
+Editors with yaml-language-server, such as VS Code with the YAML extension, Neovim, Helix and Zed, then offer
+keys, parts, options and choices as you write, show what they mean, and underline what is wrong. PyCharm
+takes the file under Schemas and DTDs, JSON Schema Mappings. `check-jsonschema --schemafile
+config.schema.json my.yaml` checks a config without dlrun. The configs that come with dlrun name
+`config.schema.json` in their folder, which has dlrun's own parts.
+
+The schema accepts whatever dlrun accepts. It refuses the keys, parts, options, types and bounds that dlrun
+refuses, but for a whole number that is written as `1.0` or `1e3`, which JSON does not tell from 1. It says
+nothing of values that contradict each other, of a loss for another task, of files that are not there and of
+a repeated key; and above a `base` or a `sweep`, which may have it, nothing of what is missing. `dlrun show
+my.yaml` checks all of it, without training.
 """
 # Signs that Markdown would take for more than letters; a _ within a word and a < before a number are none.
 _MARKS = re.compile(r"[*~]|\b_|_\b|<(?=[A-Za-z/!])")

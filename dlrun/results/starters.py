@@ -199,7 +199,8 @@ def _config(head: Sequence[str], lines: Sequence[_Line]) -> str:
     body = [f"{yaml.ljust(_COMMENTS_FROM)}  # {comment}" if comment else yaml for yaml, comment in lines]
     next_one = "# `dlrun train` trains it; then `dlrun eval last` judges the best epoch on the test split."
     more = "# All keys and parts: `dlrun parts`; the meaning of a part's options: `dlrun parts adamw`."
-    return "\n".join([*top, "", *body, "", next_one, more]) + "\n"
+    editor = "# Completion and checks in an editor: `dlrun schema -o config.schema.json` says how."
+    return "\n".join([*top, "", *body, "", next_one, more, editor]) + "\n"
 
 
 def _mlp(hidden: Sequence[int], dropout: float) -> list[_Line]:

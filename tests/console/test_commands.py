@@ -712,6 +712,7 @@ def test_what_needs_no_torch_does_not_wait_for_it(write: Write, trained: Run) ->
         ("runs",): 0,
         ("runs", "--runs-dir", str(trained.folder.parent)): 0,
         ("parts",): 0,
+        ("schema",): 0,
         ("train", bad): 2,
         ("train", bad, "--quiet"): 2,
         ("show", bad): 2,

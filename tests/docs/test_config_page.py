@@ -30,7 +30,7 @@ def rows_of(text: str) -> list[str]:
 
 def test_the_page_has_a_row_for_each_key_and_each_option() -> None:
     kinds, parts = sections("##", PAGE), Parts()
-    assert list(kinds) == ["Keys", *FOLDERS]
+    assert list(kinds) == ["In an editor", "Keys", *FOLDERS]
     assert rows_of(kinds["Keys"]) == list(KEYS)
     for kind in FOLDERS:
         described = sections("###", kinds[kind])

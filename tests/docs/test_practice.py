@@ -173,6 +173,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
             "sweep",
             "slurm",
             "report",
+            "schema",
         )
         commands = [f"dlrun {command}" for command in names_of_commands]
         assert known or token.startswith((*commands, "--max-time ")), token

@@ -9,11 +9,10 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
-from annotated_types import Ge, Gt, Le, Lt
+from config_values import POOL, TEXTS, accepts, misspelt, refused_by_key, some
 from small_configs import BODY, mistakes
 
 from dlrun.config.dumping import dump_config
@@ -21,7 +20,6 @@ from dlrun.config.keys import KEYS, Choice, Config, default_of
 from dlrun.config.loading import config_from_plain, load_config
 from dlrun.config.mistakes import ConfigError
 from dlrun.config.option_types import describe
-from dlrun.config.options import Duration
 from dlrun.config.registry import KINDS, REQUIRED, Parts
 from dlrun.config.strict_yaml import parse, read_file
 from dlrun.errors import UserError
@@ -492,34 +490,6 @@ def test_a_mistake_says_what_to_do_instead(
     fault.count(values=1)
 
 
-POOL: list[Any] = [
-    *("no such thing", "", "1e-3", "true", "9" * 4000, "\x1b[31m", "a\nb", True, False),
-    *(-1, 0, 2**63, 2**64, 10**30, -0.5, 1.5, 1e300, math.nan, math.inf, -math.inf),
-    *([], [None], [[]], ["x", 1], [-1], [math.nan], {}, {"a": 1}, {"name": 5}, {"name": "no_such_part"}),
-]
-
-
-def accepts(kind: Any, value: Any) -> bool:
-    """True if an option may have a value of this type, decided without dlrun's own checks."""
-    if kind is None or kind is NoneType:
-        return value is None
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e308
-    if kind in (int, bool, str):
-        return type(value) is kind
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        bounds = [bound for bound in inside[1:] if not isinstance(bound, str)]
-        return accepts(inside[0], value) and all(_within(value, bound) for bound in bounds)
-    if origin is Literal:
-        return any(type(value) is type(each) and value == each for each in inside)
-    if origin is list:
-        return isinstance(value, list) and all(accepts(inside[0], item) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(accepts(inside[1], item) for item in value.values())
-    return any(accepts(each, value) for each in inside)
-
-
 def refusal(plain: dict[str, Any], parts: Parts) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         config_from_plain(plain, "drawn.yaml", parts=parts)
@@ -532,13 +502,7 @@ def test_every_key_refuses_every_value_of_another_type(fault: Fault, base: Path)
     plain, parts, hints = load_config(base).plain(), Parts(), get_type_hints(Config, include_extras=True)
     for key in KEYS:
         of_parts = hints[key] in (Choice, list[Choice])
-        bad = [value for value in POOL if of_parts or not accepts(hints[key], value)]
-        if of_parts:  # an empty list chooses no part, where several may be chosen
-            bad = [value for value in bad if not (value == [] and hints[key] == list[Choice])]
-        if key in ("device", "monitor", "task"):  # texts, each of a form of its own
-            bad += [value for value in POOL if isinstance(value, str)]
-        if key == "name":
-            bad += ["", "a b", "a\nb", "\x1b[31m", "../x", "9" * 4000]
+        bad = refused_by_key(key, hints[key])
         assert len(bad) >= 6, key
         for value in bad:
             found = refusal(plain | {key: value}, parts)
@@ -572,11 +536,6 @@ def test_every_option_of_every_part_refuses_every_value_of_another_type(
                 assert "is not " in found, (found, value)
                 assert found.isprintable() and len(found) < 1500, (found, value)
                 fault.count(values=1)
-
-
-def misspelt(name: str) -> str:
-    """A name with its second letter left out, or of two letters with one too many."""
-    return name[0] + name[2:] if len(name) > 2 else name + name[-1]
 
 
 @pytest.mark.row("T30")
@@ -637,27 +596,6 @@ def test_a_command_says_what_there_is_instead(
 
 # ------------------------------------------------------------------------ T31: written and read again
 
-TEXTS = [
-    *("1e-3", "no", "null", "true", "~", "", " ", "010", "1:30", "2024-01-02", ".nan", "-", "=", "<<", "y"),
-    *("[a]", "{a: b}", "a: b", "# c", "&a", "*a", "!x", "a\nb", "\ttab", "'", '"', "\\", "%", "@", "`"),
-    *("ü", "‮", "\u2028", "\x85", "😀", "\x1b[31m", "\x00", "0x10", "1_000", "NaN", "x" * 300, "a # b", "a: "),
-    *(
-        "\ufeff",
-        "- a",
-        "? a",
-        "| a",
-        "> a",
-        "...",
-        "---",
-        "null\n",
-        "no ",
-        " no",
-        "\r\n",
-        "0.1.2",
-        "+1",
-        "1e5",
-    ),
-]
 WRITER = """\
 def writer(root, *, text: str = "no", maybe: str | None = None, several: list[str] = (),
            named: dict[str, str | float | int | bool] = {}, share: Fraction = 0.5, whole: int = 3,
@@ -665,44 +603,6 @@ def writer(root, *, text: str = "no", maybe: str | None = None, several: list[st
     '''Takes whatever YAML can hold.'''
     return root
 """
-
-
-def some(kind: Any, random: random.Random) -> Any:
-    """A value that an option of this type may have."""
-    if kind is None or kind is NoneType:
-        return None
-    if kind is bool:
-        return random.random() < 0.5
-    if kind is int:
-        return random.choice([0, 1, -1, random.randrange(10**6), random.randrange(2**63)])
-    if kind is float:
-        return random.choice([0.0, 1e-300, 1e300, 1.0, -2.5, random.random(), 10 ** random.uniform(-12, 12)])
-    if kind is str:
-        return random.choice(TEXTS)
-    origin, inside = get_origin(kind), get_args(kind)
-    if kind == Duration:
-        return random.choice(["45s", "1h30m", "0.5d"])
-    if origin is Annotated:
-        while True:
-            value = some(inside[0], random)
-            if all(_within(value, bound) for bound in inside[1:] if isinstance(bound, Ge | Gt | Le | Lt)):
-                return value
-    if origin is Literal:
-        return random.choice(inside)
-    if origin in (Union, UnionType):
-        return some(random.choice(inside), random)
-    if origin is list:
-        return [some(inside[0], random) for _ in range(random.randrange(4))]
-    assert origin is dict, kind
-    return {random.choice(TEXTS): some(inside[1], random) for _ in range(random.randrange(4))}
-
-
-def _within(value: Any, bound: Any) -> bool:
-    sign = type(bound).__name__.lower()
-    if sign == "predicate":
-        return bool(bound.func(value))
-    limit = getattr(bound, sign)
-    return {"ge": value >= limit, "gt": value > limit, "le": value <= limit, "lt": value < limit}[sign]
 
 
 def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:

@@ -71,6 +71,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lr": ("dlrun.training.rate_range.rate_curves", ("lr", "{tiny}")),
     "configs": ("dlrun.config.lookup.first_comment", ("configs",)),
     "parts": ("dlrun.config.registry.Parts", ("parts",)),
+    "schema": ("dlrun.config.json_schema.schema_of", ("schema",)),
     "new": ("dlrun.system.files.write_atomically", ("new", "loss", "my_focal", "--parts", "{tiny}.parts")),
     "runs": ("dlrun.run_folders.listing.overviews", ("runs",)),
     "compare": ("dlrun.run_folders.comparison.compare_runs", ("compare", "tiny-001")),

@@ -24,6 +24,7 @@ from dlrun.console.commands import (
     new,
     report,
     runs,
+    schema,
     slurm,
     sweep,
     train,
@@ -204,6 +205,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "lr": tune.lr,
     "configs": look.list_configs,
     "parts": look.list_parts,
+    "schema": schema.schema,
     "new": new.new,
     "sweep": sweep.sweep,
     "slurm": slurm.slurm,
@@ -214,13 +216,14 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "report", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "schema", "new", "slurm", "compare", "report", "runs", "rm", "diff")
 WITHOUT_PICTURES = (
     "init",
     "export",
     "show",
     "configs",
     "parts",
+    "schema",
     "new",
     "slurm",
     "report",

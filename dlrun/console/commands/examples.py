@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun lr my.yaml --apply",
     ),
     "parts": ("dlrun parts mlp", "dlrun parts optimizer", "dlrun parts --parts my_parts"),
+    "schema": ("dlrun schema -o config.schema.json", "dlrun schema --parts my_parts"),
     "new": ("dlrun new loss my_focal", "dlrun new dataset mine --parts my_parts"),
     "sweep": (
         "dlrun sweep spiral_relu optimizer.lr=1e-4,1e-3,1e-2 --seeds 5",

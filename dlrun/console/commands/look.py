@@ -259,7 +259,7 @@ def list_parts(
     """List the parts and the keys of a config, or show what one of them does and each option means."""
     from dlrun.config.misplaced_parts import misplaced
     from dlrun.config.plain_reference import as_plain
-    from dlrun.config.reference import KeyReference, KindReference, Reference, reference_of
+    from dlrun.config.reference import KeyReference, KindReference, Reference, whole_reference_of
     from dlrun.config.registry import Part
     from dlrun.console.parts import print_key, print_kind, print_option, print_part, print_reference
     from dlrun.console.streams import say, say_json, warn
@@ -272,10 +272,7 @@ def list_parts(
 
         if name is not None:
             raise UserError("the page has all parts", where="--markdown", fix="leave out NAME")
-        reference = reference_of(own_parts)
-        for mistake in (error for kind in reference.kinds for error in kind.unreadable.values()):
-            raise mistake
-        say(page_of(reference).rstrip())
+        say(page_of(whole_reference_of(own_parts)).rstrip())
         return
     found = _asked_for(own_parts, name)
     if json:
