@@ -23,7 +23,7 @@ from dlrun.results.trained_model import FromRaw
 from dlrun.system.files import put_in_place, write_atomically
 from dlrun.system.progress import Progress, no_progress
 from dlrun.training.calibration import calibration_of
-from dlrun.training.checkpoint_entries import WhichWeights
+from dlrun.training.checkpoint_entries import WhichWeights, epochs_of
 from dlrun.training.named_parts import prefix_of
 from dlrun.training.opening import open_plan
 from dlrun.training.plan import Plan
@@ -62,9 +62,13 @@ class Exported:
 def format_of(name: Format | None, out: Path | None) -> Format:
     """The format that is named, or that the ending of a file says; onnx if neither does.
 
-    Raises UserError if they contradict each other.
+    Raises UserError if they contradict each other, or if the file has an ending that says none.
     """
     by_ending = {suffix: each for each, suffix in SUFFIXES.items()}.get(out.suffix.lower()) if out else None
+    if out and not name and not by_ending:
+        ending = f"{out.suffix} says no format" if out.suffix else "it has no ending"
+        fix = f"end it in {', '.join(SUFFIXES.values())}, or add --format"
+        raise UserError(f"{out}: {ending}", where="--out", fix=fix)
     if name and by_ending and name != by_ending:
         what = f"{out} has the ending of --format {by_ending}, and {name} is asked for"
         raise UserError(what, where="command line", fix=f"write --out with the ending {SUFFIXES[name]}")
@@ -101,6 +105,9 @@ def export_run(
     elif format == "safetensors":
         export_safetensors.refuse_missing()
     plan, preprocessing, saved = open_plan(path, ["device=cpu"], parts, data_dir, weights=weights)
+    if not any(epochs_of(saved.state)):
+        what = f"{run} has completed no epoch: its model has learnt nothing"
+        raise UserError(what, where=str(path), fix="export a run that was trained")
     seeds = chosen_seeds(plan, seed, is_ensemble, format)
     calibration, note = calibration_of(saved, path, plan.task.positives)
     if calibration.thresholds:
@@ -120,7 +127,7 @@ def export_run(
         put_in_place(draft, out)
     finally:
         draft.unlink(missing_ok=True)
-    of_model = note or _as_trained(plan, calibration.temperatures)
+    of_model = note or _as_trained(plan, calibration.temperatures, run)
     notes = [*plan.data.notes, *filter(None, [of_model, _other_precision(plan), tried.reason])]
     return Exported(out, format, about, len(next(iter(own.values()))), tried.split, difference, notes)
 
@@ -130,7 +137,8 @@ def chosen_seeds(plan: Plan, seed: int | None, is_ensemble: bool, format: Format
     seeds = plan.config.seeds
     if seed is not None:
         if seed not in seeds:
-            raise UserError(f"the run has no seed {seed}, but {', '.join(map(str, seeds))}", where="--seed")
+            what = f"the run has no seed {seed}"
+            raise UserError(what, where="--seed", fix=f"take one of {', '.join(map(str, seeds))}")
         return [seed]
     if not is_ensemble:
         if len(seeds) > 1:
@@ -172,11 +180,11 @@ def _written(
     return export_onnx.content(program, about), export_onnx.answers_of
 
 
-def _as_trained(plan: Plan, temperatures: Sequence[float]) -> str:
+def _as_trained(plan: Plan, temperatures: Sequence[float], run: str) -> str:
     """A note on probabilities without a temperature where there could be one; "" for all else."""
     if temperatures or plan.task.decision is None or plan.data.places:
         return ""
-    return "probabilities are as trained: dlrun calibrate RUN fits a temperature first"
+    return f"probabilities are as trained: dlrun calibrate {run} fits a temperature first"
 
 
 def _other_precision(plan: Plan) -> str:

@@ -23,11 +23,15 @@ from dlrun.training.checkpoint_entries import load_weights
 from dlrun.training.copies import Apart, WithLoss, whole
 from dlrun.training.plan import Plan
 
+NO_CLASS = -1
 BATCH = "batch"  # the name of the first axis, whose length is left open
 
 
 class Answering(nn.Module):
-    """The models of one or several seeds, from prepared inputs (n, …) to the answers of their task."""
+    """The models of one or several seeds, from prepared inputs (n, …) to the answers of their task.
+
+    The class of an example whose probabilities are not numbers, as for an input that is none, is NO_CLASS.
+    """
 
     def __init__(self, models: Sequence[nn.Module], task: Task) -> None:
         super().__init__()
@@ -35,7 +39,11 @@ class Answering(nn.Module):
         self._task = task
 
     def forward(self, prepared: Tree) -> dict[str, Tensor]:
-        return self._task.answers(joined([whole(model(prepared)) for model in self.models]))
+        answers = self._task.answers(joined([whole(model(prepared)) for model in self.models]))
+        if "class" in answers:
+            is_known = answers["probabilities"].isfinite().all(1)
+            answers["class"] = torch.where(is_known, answers["class"], NO_CLASS)
+        return answers
 
 
 def answering(

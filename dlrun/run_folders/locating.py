@@ -15,6 +15,7 @@ from dlrun.system.file_names import composed_name
 from dlrun.system.files import ANOTHER_RUNS_DIR, cannot_write, is_file, make_folder, sync_folder
 
 _NUMBERED = re.compile(r"(.+)-([0-9]{3,})$")
+_TOLD = 10  # names in a message
 SWEEP_FILE = "sweep.json"  # marks the folder of a sweep
 
 
@@ -122,7 +123,8 @@ def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:
     if not matching or not text.strip():
         if mistaken := mistaken_name(text, names, parent):
             raise mistaken
-        shown = nearest(text, names[:10]) if names else f"; there are no {kind}s in {in_full(parent)}"
+        shown = nearest(text, names[:_TOLD]) if names else f"; there are no {kind}s in {in_full(parent)}"
+        shown += f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
         of_sweeps = kind == "run" and any(parent.glob(f"*/{SWEEP_FILE}"))
         fix = (
             "a run of a sweep is named SWEEP/RUN; dlrun runs --where 'epochs > 0' lists all"

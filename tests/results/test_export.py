@@ -481,3 +481,13 @@ def test_temperatures_and_thresholds_are_in_the_graph(format: str, parts: Parts,
     assert torch.equal(answers["class"], (shares[:, 1] > threshold).long())
     assert found.description["temperatures"] == [temperature]
     assert found.notes == []
+
+
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
+def test_an_input_that_is_no_number_has_no_class(format: str, parts: Parts, tmp_path: Path) -> None:
+    found = exported(trained(planned(parts, epochs=1), tmp_path), parts, format)
+    inputs = torch.zeros(4, 2)
+    inputs[1, 0], inputs[2, 1] = torch.nan, torch.inf
+    answers = read(found, inputs)
+    assert (answers["class"] < 0).tolist() == [False, True, True, False]
+    assert answers["probabilities"].isfinite().all(1).tolist() == [True, False, False, True]

@@ -56,6 +56,7 @@ app = typer.Typer(
 # busy machine becomes ten times slower.
 WAITING = ("GOMP_SPINCOUNT", "10000")
 # Of a process that is gone PyTorch would show a page of C++ frames, beside the error that dlrun shows.
+_OF_PYDANTIC = "Value error, "  # before what a check of dlrun says
 SILENCE = ("TORCH_CPP_LOG_LEVEL", "ERROR")
 COMPLETING = "_DLRUN_COMPLETE"  # set by the shells' scripts of `dlrun --install-completion`
 
@@ -173,6 +174,7 @@ def _told(error: Exception, words: list[str]) -> UserError:
         is_of_option = hasattr(error, "option_name")
         fix = _option_instead(error, words) if is_of_option else command_instead(words, COMMANDS)
         said = str(getattr(error, "message", "")) if fix else error.format_message()
+        said = said.replace(_OF_PYDANTIC, "")
         return UserError(said, fix=fix or f"{command} --help says what can be written")
     return Unforeseen(error, quoted(["dlrun", "--debug", *words]))
 

@@ -67,8 +67,9 @@ def export(
     with dlrun on 64 examples of the data; one that gives anything else is not kept.
     """
     from dlrun.console.export import print_export
-    from dlrun.console.streams import say_json
+    from dlrun.console.streams import say_json, warn
     from dlrun.results.export import SUFFIXES, export_run, format_of
+    from dlrun.run_folders.run import DONE
     from dlrun.system.strict_json import finite
 
     if seed is not None and ensemble:
@@ -76,6 +77,8 @@ def export(
     chosen = format_of(format, out)
     path, found = checkpoint_of(run, checkpoint, runs_dir)
     name = found.name if found else path.stem
+    if found and (status := found.status(found.summary())) not in DONE:
+        warn(f"{name} is {status}: its model is that of the epoch that is said")
     exported = export_run(
         path,
         name,
