@@ -33,8 +33,11 @@ def best_run(sweep: Sweep) -> Run:
 def best_of(ranked: Comparison) -> Run:
     """The run of the setting that is ranked first that has the best figure; of equal ones the first.
 
-    Settings are ranked by their means over seeds, so a run that was lucky does not decide.
+    Settings are ranked by their means over seeds, so a run that was lucky does not decide. Raises UserError
+    for runs of several folds, of which the best one had the easiest.
     """
+    if ranked.groups[0].over[0] > 1:
+        raise UserError("the runs of a setting differ by their folds, and the best had the easiest one")
     means = [
         (fmean(figures.values()), run)
         for run in ranked.groups[0].runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlrun.config.dumping import dump
 from dlrun.config.strict_yaml import read_file
-from dlrun.errors import one_line
+from dlrun.errors import UserError, one_line
 from dlrun.run_folders.best_run import best_of, best_run
 from dlrun.run_folders.comparison import Comparison
 from dlrun.run_folders.sweep_folder import BEST_CONFIG, Sweep
@@ -15,9 +15,13 @@ from dlrun.system.files import write_atomically
 def keep_best(sweep: Sweep, ranked: Comparison) -> None:
     """Write the config of the best run, with all seeds of its setting, to the sweep's folder.
 
-    It is the run that SWEEP/best names, by the sweep's own metric, even if `ranked` is by another one.
+    It is the run that SWEEP/best names, by the sweep's own metric, even if `ranked` is by another one. Where
+    there is none, as among folds, nothing is written.
     """
-    run = best_of(ranked) if ranked.metric == sweep.metric else best_run(sweep)
+    try:
+        run = best_of(ranked) if ranked.metric == sweep.metric else best_run(sweep)
+    except UserError:
+        return
     plain = read_file(run.config).plain()
     values = next((trial.values for trial in sweep.trials if trial.run == run), {})
     seeds = distinct(seed for trial in sweep.trials if trial.values == values for seed in trial.seeds)

@@ -65,6 +65,14 @@ def test_a_sweep_without_a_finished_run_has_no_best(tmp_path: Path) -> None:
         find_run("nothing/best", tmp_path)
 
 
+def test_of_several_folds_none_is_the_best(dlrun: Dlrun, write: Write, runs_dir: Path) -> None:
+    config = write("small.yaml", CONFIG.replace("valid_fraction: 0.2", "folds: 2, fold: 0"))
+    assert dlrun("sweep", config, "dataset.fold=0,1", "epochs=1", "--seeds", 1, "--jobs", 1).code == 0
+    with pytest.raises(UserError, match="has no best run: the runs of a setting differ by their folds"):
+        find_run("last/best", runs_dir)
+    assert not (only_sweep(runs_dir).folder / "best.yaml").exists()
+
+
 def test_the_sweep_says_that_it_has_a_best_run(tmp_path: Path) -> None:
     sweep_of(tmp_path, "train_accuracy", {1: [0.5]})
     with pytest.raises(UserError, match="is a sweep of many runs") as refused:
