@@ -19,6 +19,7 @@ from dlrun.console.commands import (
     evaluate,
     export,
     init,
+    log,
     look,
     new,
     report,
@@ -201,12 +202,13 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "slurm": slurm.slurm,
     "compare": sweep.compare,
     "report": report.report,
+    "log": log.log,
     "runs": runs.list_runs,
     "rm": runs.rm,
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "report", "runs", "rm", "diff")
+WITHOUT_TORCH = ("configs", "parts", "new", "slurm", "compare", "report", "log", "runs", "rm", "diff")
 WITHOUT_PICTURES = (
     "init",
     "export",
@@ -216,6 +218,7 @@ WITHOUT_PICTURES = (
     "new",
     "slurm",
     "report",
+    "log",
     "runs",
     "rm",
     "diff",
