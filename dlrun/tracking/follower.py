@@ -19,8 +19,8 @@ from dlrun.run_folders.run import Run
 from dlrun.tracking.run_content import content_of
 from dlrun.tracking.trackers import Tracker, open_tracker, said
 
-LOOK_EVERY = 2.0  # seconds, at least
-LOOK_SHARE = 50  # and at least this many times the duration of the last look: under 2 % of a core
+LOOK_EVERY = 5.0  # seconds, at least
+LOOK_SHARE = 100  # and at least this many times the duration of the last look: under 1 % of a core
 END_WITHIN = 60.0  # seconds after the end of the run's process, whatever the tracker does
 
 

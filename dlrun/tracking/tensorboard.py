@@ -18,6 +18,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from dlrun.errors import UserError
 from dlrun.run_folders.records import written
 from dlrun.system.files import cannot_write, make_folder
 from dlrun.tracking.run_content import WHOLE, Curves, RunContent
@@ -52,11 +53,13 @@ class EventFile:
 
     def __init__(self, content: RunContent, name: str) -> None:
         folder = content.folder / FOLDER / name
+        _refuse_link(content.folder / FOLDER, folder)
         make_folder(folder, _ELSEWHERE)
         # A time by nanoseconds: TensorBoard reads files in the order of their names.
         stem = f"events.out.tfevents.{time.time_ns() / 1e9:020.9f}.{os.getpid()}{_ENDING}"
         self._path = folder / stem
-        self._earlier = [path for path in folder.glob(f"events.out.tfevents.*{_ENDING}") if path.is_file()]
+        found = folder.glob(f"events.out.tfevents.*{_ENDING}")
+        self._earlier = [path for path in found if path.is_file() and not path.is_symlink()]
         self._known: set[tuple[int, str]] = set()
         self._is_begun = self._is_ended = False
         try:
@@ -133,13 +136,23 @@ class EventFile:
         self._writer.write(Event(wall_time=moment, **content).SerializeToString())
 
 
+def _refuse_link(*folders: Path) -> None:
+    """Raise UserError for a link, which leads to a place that the author of the folder chose."""
+    for folder in folders:
+        if folder.is_symlink():
+            what = f"{folder.name} of the run is not a folder, but a link"
+            raise UserError(what, where=str(folder), fix="replace it by the folder itself")
+
+
 def _empty(path: Path) -> None:
     """Empty a file, and delete one that was emptied long ago.
 
     A TensorBoard that has it open reads on in the next file only if this one is still there.
     """
     status = path.stat()
-    if status.st_size:
+    if status.st_nlink > 1:  # the other links, such as a backup by `cp -al`, keep the content
+        path.unlink()
+    elif status.st_size:
         os.truncate(path, 0)
     elif time.time() - status.st_mtime > _OUTDATED:
         path.unlink()

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from dlrun.config.keys import Config, TrackerName
-from dlrun.errors import UserError
+from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.run import Run
 from dlrun.system.locks import is_in_use
 from dlrun.tracking.run_content import RunContent, content_of
@@ -81,7 +81,7 @@ def remedy(name: TrackerName) -> str:
 def log_run(run: Run, name: TrackerName) -> tuple[Tracker, RunContent]:
     """Bring a run in a tracker up to date, after the fact, and return both.
 
-    Raises UserError if nothing can be logged, or if the tracker fails.
+    Raises UserError if nothing can be logged, RunFailed if the tracker fails.
     """
     content = content_of(run)
     if not content.epochs:
@@ -97,7 +97,7 @@ def log_run(run: Run, name: TrackerName) -> tuple[Tracker, RunContent]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{TITLES[name]} has not taken {content.name}: {said(error)}") from error
+        raise RunFailed(f"{TITLES[name]} has not taken {content.name}: {said(error)}") from error
     return tracker, content
 
 

@@ -315,7 +315,20 @@ def test_a_tracker_that_refuses_is_said_by_the_command(
     package(PACKAGES["has no server"])
     dlrun("train", tiny)
     done = dlrun("log", "last", "--to", "wandb")
-    assert done.code == 2 and done.err.startswith("error: Weights & Biases has not taken tiny-001: ")
+    said = "error: Weights & Biases has not taken tiny-001: no route to host\n"
+    assert (done.code, done.err) == (1, said)
+
+
+def test_of_several_runs_those_without_an_epoch_are_left_out(
+    dlrun: Callable[..., Any], tiny: Path, runs_dir: Path, package: Callable[[str], Path]
+) -> None:
+    package(NOTES)
+    dlrun("train", tiny)
+    dlrun("train", tiny)
+    (runs_dir / "tiny-001" / "metrics.csv").unlink()
+    done = dlrun("log", "tiny", "--to", "wandb")
+    assert (done.code, done.err) == (0, "warning: left out, as there is no epoch yet: tiny-001\n")
+    assert done.out.startswith("tiny-002: epoch 3 in Weights & Biases, ")
 
 
 def test_runs_of_before_have_no_trackers(tmp_path: Path) -> None:

@@ -195,6 +195,32 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
         log_run(run, "tensorboard")
 
 
+def test_nothing_is_written_where_a_link_leads_and_links_of_a_backup_keep_their_content(
+    tmp_path: Path,
+) -> None:
+    run, elsewhere = trained(planned(seeds=[0, 1]), tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = run.folder / "tensorboard"
+    folder.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="tensorboard of the run is not a folder, but a link"):
+        log_run(run, "tensorboard")
+    folder.unlink()
+    folder.mkdir()
+    (folder / "seed_1").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="seed_1 of the run is not a folder, but a link"):
+        log_run(run, "tensorboard")
+    assert list(elsewhere.iterdir()) == []
+    (folder / "seed_1").unlink()
+    log_run(run, "tensorboard")
+    precious, written = elsewhere / "precious", event_files(run)[0]
+    precious.write_text("mine")
+    (written.parent / "events.out.tfevents.0.dlrun").symlink_to(precious)
+    os.link(written, elsewhere / "backup")
+    content = written.read_bytes()
+    log_run(run, "tensorboard")
+    assert precious.read_text() == "mine" and (elsewhere / "backup").read_bytes() == content
+
+
 def test_event_files_of_others_stay(tmp_path: Path) -> None:
     run = trained(planned(), tmp_path)
     other = run.folder / "tensorboard" / "events.out.tfevents.1.elsewhere"

@@ -35,7 +35,7 @@ def log(
     """
     from dlrun.console.streams import say, warn
     from dlrun.errors import UserError
-    from dlrun.run_folders.records import find_runs_among, runs_of
+    from dlrun.run_folders.records import find_runs_among, runs_of, some
     from dlrun.tracking.trackers import TITLES, is_installed, log_run, remedy, said_missing
 
     if to is None:
@@ -44,7 +44,11 @@ def log(
         raise UserError(said_missing(to), fix=remedy(to))
     parents = each_once(runs_dir)
     found = runs_of(each for text in named for each in find_runs_among(text, parents))
-    for run in {run.folder.resolve(): run for run in found}.values():
+    runs = [*{run.folder.resolve(): run for run in found}.values()]
+    begun = [run for run in runs if run.has_rows()] if len(runs) > 1 else runs
+    if left := [run.name for run in runs if run not in begun]:
+        warn(f"left out, as there is no epoch yet: {some(left)}")
+    for run in begun:
         tracker, content = log_run(run, to)
         for note in tracker.notes:
             warn(note)
