@@ -25,20 +25,23 @@ class Wandb:
     """
 
     def __init__(self, content: RunContent) -> None:
-        self.notes = list[str]()
+        self.notes, self._has_all = list[str](), False
         self._runs = {name: OneRun(content, name) for name in _shown(content)}
         self.place = ", ".join(run.place for run in self._runs.values())
 
     def update(self, content: RunContent) -> None:
+        self._has_all = False
         for name, curves in _shown(content).items():
             self._runs[name].update(content, curves)
+        self._has_all = True
 
     def close(self) -> None:
         for run in self._runs.values():
             run.finish()
         wandb.teardown()  # a process of its own that writes: only then it has written all
-        for run in self._runs.values():
-            run.delete_replaced()
+        if self._has_all:
+            for run in self._runs.values():
+                run.delete_replaced()
 
 
 def _shown(content: RunContent) -> dict[str, Curves]:
