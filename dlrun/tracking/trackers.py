@@ -17,6 +17,7 @@ TITLES: dict[TrackerName, str] = {
     "mlflow": "MLflow",
     "wandb": "Weights & Biases",
 }
+_LONGEST = 200  # characters of an exception's message
 
 
 class Tracker(Protocol):
@@ -103,6 +104,8 @@ def log_run(run: Run, name: TrackerName) -> tuple[Tracker, RunContent]:
 
 def said(error: Exception) -> str:
     """The first line of an exception, or its kind if it has no message."""
-    lines = str(error).strip().splitlines()
-    text = lines[0][:300] if lines else type(error).__name__
-    return text if isinstance(error, OSError | UserError) else f"{text} ({type(error).__name__})"
+    lines, kind = str(error).strip().splitlines(), type(error).__name__
+    if not lines:
+        return kind
+    text = lines[0] if len(lines[0]) <= _LONGEST else f"{lines[0][:_LONGEST]}…"
+    return text if isinstance(error, OSError | UserError) else f"{text} ({kind})"

@@ -79,16 +79,26 @@ def test_a_run_of_several_seeds_has_a_child_for_each_and_the_means(tmp_path: Pat
 
 
 def test_a_run_that_is_logged_again_is_there_once_and_one_that_went_on_has_its_new_epochs(
-    tmp_path: Path, client: Any
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trained(planned(), tmp_path)
-    for _ in range(2):
+    run, sent, send = trained(planned(), tmp_path), [], mlflow.MlflowClient.log_batch
+
+    def noted(self: Any, run_id: str, metrics: Any = (), **others: Any) -> None:
+        sent.extend(metric.step for metric in metrics if metric.key == "train/loss")
+        send(self, run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", noted)
+    for steps in ([1, 2, 3], []):
+        sent.clear()
         tracker, _ = log_run(run, "mlflow")
+        assert sent == steps
         [own] = runs_of(client).values()
         assert curve(client, own, "train/loss") == dict(enumerate(run.rows()["train_loss"], 1))
         assert tracker.notes == []
     go_on(run, {"epochs": 5})
+    sent.clear()
     tracker, _ = log_run(run, "mlflow")
+    assert sent == [4, 5]
     [own] = runs_of(client).values()
     assert curve(client, own, "train/loss") == dict(enumerate(run.rows()["train_loss"], 1))
     assert own.data.params["epochs"] == "3"
