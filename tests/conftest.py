@@ -26,7 +26,7 @@ from dlrun.config import strict_yaml
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 WITH_RUNS_DIR = (
     *("train", "resume", "eval", "plot", "predict", "data", "lr", "runs", "report"),
-    *("sweep", "compare", "rm", "diff", "reproduce", "calibrate", "slurm", "export"),
+    *("sweep", "compare", "rm", "diff", "reproduce", "calibrate", "slurm", "export", "log"),
 )
 
 

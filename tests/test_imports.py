@@ -37,6 +37,7 @@ LAYERS = [
         "task",
     ),
     "blocks",
+    "tracking",
     "run_folders",
     "data",
     "config",

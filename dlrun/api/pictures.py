@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from dlrun.errors import UserError
-from dlrun.results import report_pictures
+from dlrun.run_folders import pictures
 
 
 class Picture:
@@ -24,7 +24,7 @@ class Picture:
         return f"<Picture {self.path}>"
 
     def _repr_html_(self) -> str:
-        found = report_pictures.read_picture(self.path, self.name)
+        found = pictures.read_picture(self.path, self.name)
         if found is None:
             raise UserError(f"{self.path} is no picture any more")
         return f'<img alt="{escape(self.name)}" src="{found.uri}" style="max-width: 40em">'
@@ -39,4 +39,4 @@ class Pictures(dict[str, Picture]):
 
 def pictures_in(folder: Path) -> Pictures:
     """The pictures in a folder; none if it is not there, or a link."""
-    return Pictures({path.stem: Picture(path) for path in report_pictures.files_in(folder)})
+    return Pictures({path.stem: Picture(path) for path in pictures.files_in(folder)})

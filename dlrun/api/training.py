@@ -18,6 +18,7 @@ from dlrun.config.registry import Parts
 from dlrun.results.places import PathLike, Places, expanded
 from dlrun.run_folders.locating import create_run
 from dlrun.system.process_state import undisturbed
+from dlrun.tracking.trackers import refuse_missing
 from dlrun.training.experiment import train_run
 from dlrun.training.plan_making import make_plan
 from dlrun.training.plan_trials import try_on
@@ -53,6 +54,7 @@ def train(
         read = reader_of(config, own_parts)
         checked = with_judged_claims(read(words), words, lambda: read(()), check=False)
         refuse_several(checked)
+        refuse_missing(checked)
         checked = with_runs_found(checked, own_parts, runs_folder)
         view, progress = view_of_run(quiet)
         plan = make_plan(checked, own_parts, places.data_folder())

@@ -15,7 +15,7 @@ from dlrun.config.file_kinds import TABLES
 from dlrun.config.keys import AUTO, AVERAGED, NO_AVERAGE, SPLITS, Choice, Config, default_of, key_types
 from dlrun.config.merging import COMMAND_LINE, expanded, located, written
 from dlrun.config.mistakes import ConfigError, Mistake, key_of
-from dlrun.config.option_types import describe, takes_list
+from dlrun.config.option_types import choices_of, describe, takes_list
 from dlrun.config.option_values import acceptable, accepts, as_list, checked
 from dlrun.config.other_words import NAMES_OF_PART
 from dlrun.config.reference import as_shown
@@ -245,7 +245,8 @@ def _value(path: tuple[str | int, ...], kind: Any, item: Located, note: Note) ->
         return checked(kind, plain)
     except ValidationError as error:
         steps = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
-    of_words = isinstance(plain, str) and item.place == COMMAND_LINE and "," in plain and takes_list(kind)
+    of_words = isinstance(plain, str) and item.place == COMMAND_LINE and takes_list(kind)
+    of_words = of_words and ("," in plain or plain in choices_of(kind))
     if of_words and accepts(kind, several := as_list(plain)):
         return several
     deeper: tuple[str | int, ...] = ()
@@ -324,6 +325,10 @@ def _check_together(values: dict[str, Any], tree: Located, parts: Parts, note: N
     for index, metric in enumerate(metrics):
         if metric in metrics[:index]:
             note(("metrics", index), f"{metric} is given a second time")
+    trackers = values.get("track") or []
+    for index, tracker in enumerate(trackers):
+        if tracker in trackers[:index]:
+            note(("track", index), f"{tracker} is given a second time")
     columns = [f"{split}_{figure}" for split in SPLITS for figure in ("loss", *metrics)]
     if (average := values.get("average")) and average.name != NO_AVERAGE:
         columns += [f"{column}{AVERAGED}" for column in columns if not column.startswith("train_")]

@@ -15,6 +15,7 @@ from dlrun.config.options import Claim, Count, Duration, NonNegative, NonNegativ
 from dlrun.config.registry import KINDS, REQUIRED, Option, Parts
 from dlrun.config.strict_yaml import Located
 
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 SPLITS = ("train", "valid", "test", "trainset")
 AVERAGED = "_average"  # ends the names of the figures of averaged weights
 NO_AVERAGE = "none"  # the part of `average` that keeps no averaged weights
@@ -259,6 +260,14 @@ class Config:
         is_timed=False,
         at_resume=True,
         at_evaluation=True,
+        keeps_claims=True,
+    )
+    track: list[TrackerName] = _key(
+        "the trackers that a run is logged to while it trains: tensorboard, mlflow, wandb",
+        [],
+        changes="nothing",
+        is_timed=False,
+        at_resume=True,
         keeps_claims=True,
     )
     expect: dict[str, Claim] = _key(

@@ -40,6 +40,7 @@ _KEYS = {
     "sampling": "sampler weighted_sampler weightedrandomsampler balanced_sampling oversampling",
     "limit": "max_samples max_examples subset limit_train_batches",
     "monitor": "metric_for_best_model save_best",
+    "track": "logger loggers report_to trackers tracker log_with logging use_wandb wandb tensorboard mlflow",
     "max_time": "time_limit timeout time_budget max_duration max_hours",
     "keep": "save_total_limit save_top_k keep_checkpoint_max max_to_keep n_best checkpoint_hist",
     "keep_every": "save_period save_every save_freq save_interval every_n_epochs checkpoint_every",

@@ -29,9 +29,10 @@ from dlrun.console.run_report import (
 )
 from dlrun.errors import first_few
 from dlrun.results.report_curves import MOST_LINES, charts_of_settings
-from dlrun.results.report_pictures import CURVES, Picture, pictures_of_sweep
+from dlrun.results.report_pictures import CURVES, pictures_of_sweep
 from dlrun.run_folders.comparison import Comparison
 from dlrun.run_folders.listing import names_apart, overview
+from dlrun.run_folders.pictures import Picture
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.setting_results import SettingResult

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dlrun.results.report_curves import MOST_POINTS, Chart
-from dlrun.results.report_pictures import Picture
+from dlrun.run_folders.pictures import Picture
 
 _NUMBER = re.compile(r"[-+]?[\d,.]*(e[-+]?\d+)?( ± [\d,.]+(e[-+]?\d+)?| %)?|–|-?nan|-?inf")
 

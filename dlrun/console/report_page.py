@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from dlrun.console.report_blocks import Charts, Pictures, Report, Section, Warnings
 from dlrun.errors import UserError
-from dlrun.results.report_pictures import Picture
+from dlrun.run_folders.pictures import Picture
 from dlrun.system.files import is_missing, make_folder, open_to_read, size_text, write_atomically
 
 _FILES = Path(__file__).with_name("report_files")

@@ -51,11 +51,12 @@ from dlrun.console.training_results import (
     verdict_cells,
 )
 from dlrun.results.report_curves import charts_of_run
-from dlrun.results.report_pictures import CURVES, Picture, pictures_of_run
-from dlrun.run_folders.differences import surroundings_of
+from dlrun.results.report_pictures import CURVES, pictures_of_run
+from dlrun.run_folders.pictures import Picture
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.run import ENDED
 from dlrun.run_folders.sound_entries import evaluation_entries, summary_entries
+from dlrun.run_folders.surroundings import surroundings_of
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import read_bounded
 from dlrun.system.processes import quoted

@@ -76,8 +76,8 @@ def _loaded(plan: Plan, whole: Config, progress: Progress) -> Loaded:
 
 
 def _in_small(config: Config) -> Config:
-    """The config with so few examples that an epoch is two batches, and without claims."""
-    small = replace(config, expect={}, not_judged={}, max_time=None)
+    """The config with so few examples that an epoch is two batches, without claims and trackers."""
+    small = replace(config, expect={}, not_judged={}, max_time=None, track=[])
     if config.batch_size == "full":
         several = _BATCHES * (config.micro_batch or 0)  # pieces
         return replace(small, limit=_smaller(config.limit, max(several, _FEWEST)))

@@ -104,7 +104,8 @@ def reproduce_run(
         raise UserError(f"{run.name} has no rows to compare with", where=str(run.metrics))
     threads = record.summary.get("threads")
     words = [f"threads={min(threads, machine.cores())}"] if isinstance(threads, int) and threads > 0 else []
-    words.append("max_time=null")  # as many epochs are trained, however long they take
+    # As many epochs are trained, however long they take, and trackers have the run already.
+    words += ["max_time=null", "track=[]"]
     config = load_run_config(run.config, [*words, *overrides], parts)
     plan = make_plan(config, parts, data_dir)
     loaded = plan.load(progress=progress)

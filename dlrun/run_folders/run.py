@@ -12,6 +12,7 @@ runs/spiral_relu-001/
     summary.json           status, final and best figures, time, versions, data
     log.txt                messages, warnings and tracebacks while it ran
     eval/<split>.json      written by `dlrun eval`, with --tta as <split>_tta_<views>.json
+    tensorboard/           event files, if the config has `track: [tensorboard]`, or by `dlrun log`
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ from dlrun.system.locks import lock
 from dlrun.system.processes import is_still_there
 from dlrun.system.strict_json import finite
 
-FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval")  # written in place
+# They are written in place.
+FILES, FOLDERS = ("metrics.csv", "log.txt"), ("checkpoints", "plots", "weights", "eval", "tensorboard")
 _BOUNDS = {"config.yaml": CONFIG, "summary.json": SUMMARY, "metrics.csv": METRICS}  # most bytes read
 _NUMBERED = re.compile(r"(.+)-[0-9]{3,}\Z")
 _LONGEST_NAME = 70  # 64 letters and -sweep

@@ -27,6 +27,7 @@ from dlrun.sweeps.timing import takes_as_long
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
+from dlrun.tracking.trackers import refuse_missing
 from dlrun.training.devices import dealt_cards, versions
 from dlrun.training.plan import Plan
 from dlrun.training.plan_making import make_plan
@@ -160,6 +161,7 @@ def plan_sweep(
     plans, mistakes = list[Plan](), dict[Mistake, None]()
     for setting in chosen:
         try:
+            refuse_missing(setting.configs[0])
             found = with_runs_found(setting.configs[0], parts, runs_dir)
             plans.append(make_plan(found, parts, data_dir))
         except ConfigError as error:

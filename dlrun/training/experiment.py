@@ -28,6 +28,8 @@ from dlrun.run_folders.run import DONE, Run
 from dlrun.system.processes import quoted
 from dlrun.system.progress import Progress, no_progress
 from dlrun.system.signals import StopSignals
+from dlrun.tracking.live import logged_live
+from dlrun.tracking.trackers import refuse_missing
 from dlrun.training.baselines import why_no_guess
 from dlrun.training.checkpoint import load_checkpoint
 from dlrun.training.checkpoint_entries import take_class_weights
@@ -104,7 +106,8 @@ def train_run(
                 if stops:
                     raise Stopped
 
-        with writer.failing():
+        warn = partial(log_warning, run, view)
+        with logged_live(plan.config.track, run, warn), writer.failing():
             try:
                 view.begin(plan, run, state, steps)
                 while not status and not is_complete(plan, state):
@@ -192,6 +195,7 @@ def _opened(
 
     Raises UserError and CheckpointRefused, with no file changed, if the run cannot be resumed.
     """
+    refuse_missing(plan.config)
     saved = load_checkpoint(run.last) if run.last.exists() else None
     if saved is None and (run.has_rows() or run.best.exists()):
         left = "rows but no checkpoint" if run.has_rows() else "a best.pt but no last.pt"

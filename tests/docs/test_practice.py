@@ -170,6 +170,7 @@ def test_what_it_calls_dlruns_word_is_a_key_an_option_or_a_part() -> None:
             "predict",
             "calibrate",
             "export",
+            "log",
             "sweep",
             "slurm",
             "report",

@@ -61,7 +61,7 @@ def test_the_config_that_it_shows_is_the_one_that_it_trains() -> None:
 
 def test_each_command_that_it_has_is_in_its_table(dlrun: Callable[..., Any]) -> None:
     there = set(re.findall(r"^│ ([a-z]+) ", dlrun("--help").out, re.MULTILINE))
-    named = {command.split()[0] for command in ROWS} | {"predict", "calibrate", "export", "train"}
+    named = {command.split()[0] for command in ROWS} | {"predict", "calibrate", "export", "log", "train"}
     assert named == there
 
 

@@ -632,6 +632,7 @@ def some_config(parts: Parts, random: random.Random) -> dict[str, Any]:
     plain["groups"] = random.choice([[], [{"match": "*.bias", "lr": "0.1x"}, {"match": "no", "lr": 1e-5}]])
     plain["name"] = random.choice(["a", "no", "null", "1e-3", "010", "2024-01-02", "0", "true", "y", "1.5"])
     plain["seeds"] = list({random.getrandbits(63) for _ in range(random.randint(1, 3))})
+    plain["track"] = list(dict.fromkeys(plain.get("track", [])))
     plain["device"] = random.choice(["auto", "cpu", "cuda:1", "mps"])
     if plain["batch_size"] == "full" or plain.get("epoch_examples"):  # these contradict each other
         plain["drop_last"] = False

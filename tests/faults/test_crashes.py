@@ -340,6 +340,8 @@ WRITERS = {
     ("training/presence.py", "note_for_launcher"): "a word to the launcher, in a temporary folder",
     ("sweeps/worker_process.py", "_say_into"): "workers.log: its end may be lost",
     ("training/plot_files.py", "write_picture"): "within write_atomically",
+    ("tracking/tensorboard.py", "__init__"): "an event file: the next call writes all of it anew",
+    ("tracking/follower.py", "_alone_with_stdout"): "to /dev/null",
     (
         "training/plot_files.py",
         "_draw_plot",

@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "calibrate": ("dlrun.results.calibration.calibrate", ("calibrate", "tiny-001")),
     "predict": ("dlrun.results.prediction.new_inputs", ("predict", "tiny-001", "{tiny}")),
     "export": ("dlrun.results.export.description", ("export", "tiny-001", "--out", "{tiny}.pt2")),
+    "log": ("dlrun.tracking.trackers.is_installed", ("log", "tiny-001", "--to", "tensorboard")),
     "plot": ("dlrun.training.opening.open_checkpoint", ("plot", "tiny-001", "curves")),
     "data": ("dlrun.results.preview.dataset_facts", ("data", "{tiny}")),
     "show": ("dlrun.training.plan_making.make_plan", ("show", "{tiny}")),

@@ -20,6 +20,7 @@ from dlrun.console.commands import (
     evaluate,
     export,
     init,
+    log,
     look,
     new,
     report,
@@ -213,12 +214,25 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "slurm": slurm.slurm,
     "compare": sweep.compare,
     "report": report.report,
+    "log": log.log,
     "runs": runs.list_runs,
     "rm": runs.rm,
     "diff": runs.diff,
     "reproduce": runs.reproduce,
 }
-WITHOUT_TORCH = ("configs", "parts", "schema", "new", "slurm", "compare", "report", "runs", "rm", "diff")
+WITHOUT_TORCH = (
+    "configs",
+    "parts",
+    "schema",
+    "new",
+    "slurm",
+    "compare",
+    "report",
+    "log",
+    "runs",
+    "rm",
+    "diff",
+)
 WITHOUT_PICTURES = (
     "init",
     "export",
@@ -229,6 +243,7 @@ WITHOUT_PICTURES = (
     "new",
     "slurm",
     "report",
+    "log",
     "runs",
     "rm",
     "diff",

@@ -61,6 +61,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlrun report spiral_relu-001 spiral_relu-002 --metric train_accuracy",
         "dlrun report last --markdown -o card",
     ),
+    "log": ("dlrun log last --to tensorboard", "dlrun log 'spiral_*' --to mlflow"),
     "runs": ("dlrun runs --where 'train_accuracy > 0.9'", "dlrun runs --sort -train_accuracy"),
     "rm": ("dlrun rm spiral_relu-001", "dlrun rm spiral_relu-sweep-001 --yes"),
     "diff": ("dlrun diff spiral_relu-001 spiral_relu-002",),

@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("calibration", "temperature-scaling"),
     "predict": ("infer", "inference", "prediction"),
     "plot": ("plots", "draw", "visualize", "visualise"),
+    "log": ("track", "upload", "sync", "tensorboard", "mlflow", "wandb"),
     "export": ("convert", "onnx", "to-onnx", "deploy", "torchscript"),
     "data": ("dataset", "preview", "inspect"),
     "show": ("summary", "print", "config", "info", "check"),

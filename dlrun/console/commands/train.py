@@ -154,6 +154,7 @@ def train(
         load_config(path, words, own_parts), words, lambda: load_config(path, (), own_parts), check=check
     )
     from dlrun.run_folders.locating import create_only_run, create_run, run_called
+    from dlrun.tracking.trackers import refuse_missing
     from dlrun.training.experiment import resume_command, train_run
     from dlrun.training.launching import (
         launch,
@@ -170,6 +171,7 @@ def train(
     if source is not None and weights_named(checked, own_parts) is None:
         what = f"--from is not for {checked.architecture.name}, which has an option weights of its own"
         raise UserError(what, where="command line")
+    refuse_missing(checked)
     checked, progress = with_runs_found(checked, own_parts, runs_dir), progress_unless(quiet)
     if quick:
         if several := started_together(os.environ):

@@ -1,0 +1,1 @@
+"""Runs in other people's tools: TensorBoard, MLflow, Weights & Biases."""
