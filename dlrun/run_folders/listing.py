@@ -25,11 +25,11 @@ def runs_in(*parents: Path) -> list[Run]:
     return [run for _, run in _newest_first((_age(run, run.summary()), run) for run in _unordered(*parents))]
 
 
-def names_in(parent: Path, begun: str = "") -> list[str]:
-    """The names of the runs in a folder that begin so, sorted; of many runs no file is read."""
+def names_in(parent: Path, begun: str = "", is_one: Callable[[Path], bool] = is_run_folder) -> list[str]:
+    """The names of the runs, or of other folders, in a folder that begin so, sorted; no file is read."""
     with suppress(OSError):
         names = [each.name for each in os.scandir(parent) if each.name.startswith(begun)]
-        return sorted(name for name in names if is_run_folder(parent / name))
+        return sorted(name for name in names if is_one(parent / name))
     return []
 
 

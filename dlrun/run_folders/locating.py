@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from dlrun.errors import UserError, in_full, nearest, shortened
@@ -101,12 +99,9 @@ def new_folder(parent: Path, name: str) -> Path:
         raise cannot_write(parent, error, ANOTHER_RUNS_DIR) from None
 
 
-def sweep_names_in(parent: Path, begun: str = "") -> list[str]:
-    """The names of the sweeps in a folder that begin so, sorted; no file is read."""
-    with suppress(OSError):
-        names = [each.name for each in os.scandir(parent) if each.name.startswith(begun)]
-        return sorted(name for name in names if is_file(parent / name / SWEEP_FILE))
-    return []
+def is_sweep_folder(folder: Path) -> bool:
+    """True for the folder of a sweep whose creation has ended."""
+    return is_file(folder / SWEEP_FILE)
 
 
 def one_named(text: str, names: Sequence[str], kind: str, parent: Path) -> str:

@@ -95,7 +95,7 @@ class EventFile:
 
     def _begin(self, content: RunContent, *, is_whole: bool) -> None:
         self._event(content.started, file_version="brain.Event:2")
-        # What TensorBoard has read from an earlier file is to be forgotten.
+        # TensorBoard then forgets an earlier file, which it may have read.
         self._event(content.started, session_log=SessionLog(status=SessionLog.START))
         if is_whole:
             settings = {key: _plain(value) for key, value in content.settings.items()}

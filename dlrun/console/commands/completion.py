@@ -58,9 +58,10 @@ def complete_run_or_sweep(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _sweeps(ctx: typer.Context, begun: str) -> list[str]:
     """The names of the sweeps that begin so."""
-    from dlrun.run_folders.locating import sweep_names_in
+    from dlrun.run_folders.listing import names_in
+    from dlrun.run_folders.locating import is_sweep_folder
 
-    return [name for folder in _runs_dirs(ctx) for name in sweep_names_in(folder, begun)]
+    return [name for folder in _runs_dirs(ctx) for name in names_in(folder, begun, is_sweep_folder)]
 
 
 def complete_kind(incomplete: str) -> list[str]:
