@@ -156,7 +156,7 @@ def test_a_part_that_has_changed_since_is_said_wherever_the_model_is_used(
     assert said not in dlrun("eval", "last", *mine).err
     write("lib/helper_of_mine.py", "from torch import nn\n\nbetween = nn.ReLU\n")
     write("points.csv", "x,y\n0.1,0.2\n")
-    for words in (("eval",), ("plot",), ("predict", "points.csv"), ("export", "--format", "torch")):
+    for words in (("eval",), ("plot",), ("predict", "points.csv")):
         done = dlrun(words[0], "last", *words[1:], *mine)
         assert said in " ".join(f"{done.out} {done.err}".split()), words
     with pytest.warns(UserWarning, match=said):
