@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dlrun.config.loading import load_config
@@ -24,6 +25,11 @@ def only_sweep(runs_dir: Path) -> Sweep:
     """The sweep in a folder that has no other."""
     [sweep] = sweeps_in(runs_dir)
     return sweep
+
+
+def ranking_of(sweep: Sweep) -> str:
+    """The content of results.csv, with the numbers of runs in place of their names."""
+    return re.sub(r"\b[a-z]+-(\d{3})", r"\1", (sweep.folder / "results.csv").read_text())
 
 
 def listed(runs_dir: Path, tmp_path: Path) -> Sweep:

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -87,12 +88,14 @@ class Sweep:
         """
         refuse_no_count(jobs=jobs)
         found, parts = self._sweep, self._places.own_parts()
-        if values or seeds:
+        if values or seeds is not None:
             start_server()
             with undisturbed():
                 settings = settings_to_add(found, values, seeds_of(seeds), parts, is_zipped=zipped)
                 data_dir, runs_dir = self._places.data_folder(), found.folder.parent
-                grow(found, plan_sweep(settings, jobs, found.metric, parts, data_dir, runs_dir=runs_dir))
+                planned = partial(plan_sweep, runs_dir=runs_dir, beside=len(found.trials))
+                at_once = jobs or (found.jobs if found.has_chosen_jobs else None)
+                grow(found, planned(settings, at_once, found.metric, parts, data_dir))
         elif zipped:
             raise UserError("zipped= pairs values, and none are given", fix="give values, or leave it out")
         _trained(found, jobs, self._places, quiet=quiet)

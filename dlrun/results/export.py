@@ -78,6 +78,7 @@ def format_of(name: Format | None, out: Path | None) -> Format:
 def export_run(
     path: Path,
     run: str,
+    asked: str,
     parts: Parts,
     data_dir: Path,
     format: Format,
@@ -90,10 +91,11 @@ def export_run(
 ) -> Exported:
     """Write the model of a checkpoint into a file, run that file, and compare it with dlrun.
 
-    `run` is the name by which the file calls its origin. The data are read for the comparison alone, and
-    random inputs take their place where they are missing. Of several seeds `seed` chooses one, or all are
-    averaged. Raises UserError for a model or a choice that cannot be exported, for missing packages, and if
-    the file exists; RunFailed if it does not give dlrun's outputs; CheckpointRefused as `open_plan` does.
+    `run` is the name by which the file calls its origin, `asked` the one by which commands find it. The
+    data are read for the comparison alone, and random inputs take their place where they are missing. Of
+    several seeds `seed` chooses one, or all are averaged. Raises UserError for a model or a choice that
+    cannot be exported, for missing packages, and if the file exists; RunFailed if it does not give
+    dlrun's outputs; CheckpointRefused as `open_plan` does.
     """
     if os.path.lexists(out):
         raise UserError(f"{out} exists already", fix=f"{_ANOTHER}, or delete it")
@@ -127,7 +129,7 @@ def export_run(
         put_in_place(draft, out)
     finally:
         draft.unlink(missing_ok=True)
-    of_model = note or _as_trained(plan, calibration.temperatures, run)
+    of_model = note or _as_trained(plan, calibration.temperatures, asked)
     notes = [*plan.data.notes, *filter(None, [of_model, _other_precision(plan), tried.reason])]
     return Exported(out, format, about, len(next(iter(own.values()))), tried.split, difference, notes)
 
@@ -180,11 +182,11 @@ def _written(
     return export_onnx.content(program, about), export_onnx.answers_of
 
 
-def _as_trained(plan: Plan, temperatures: Sequence[float], run: str) -> str:
+def _as_trained(plan: Plan, temperatures: Sequence[float], asked: str) -> str:
     """A note on probabilities without a temperature where there could be one; "" for all else."""
     if temperatures or plan.task.decision is None or plan.data.places:
         return ""
-    return f"probabilities are as trained: dlrun calibrate {run} fits a temperature first"
+    return f"probabilities are as trained: dlrun calibrate {asked} fits a temperature first"
 
 
 def _other_precision(plan: Plan) -> str:

@@ -7,7 +7,7 @@ from statistics import fmean
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.comparison import Comparison, compare_runs, is_higher_better
-from dlrun.run_folders.records import read_record
+from dlrun.run_folders.records import read_record, values_of
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep
 
@@ -22,12 +22,19 @@ def best_run(sweep: Sweep) -> Run:
         what = f"it is not recorded if a higher or a lower {sweep.metric} is better"
         fix = f"name a run of it; dlrun compare {sweep.name} --parts DIR ranks them"
         raise UserError(what, where=str(sweep.folder), fix=fix)
-    left_out = sweep.given_up
-    records = [read_record(trial.run) for trial in sweep.trials if trial.number not in left_out]
     try:
-        return best_of(compare_runs(records, sweep.metric, ranked=True, higher=higher))
+        return best_of(ranked_settings(sweep, sweep.metric, higher=higher))
     except UserError as error:
         raise UserError(f"{sweep.name} has no best run: {error.what}", where=str(sweep.folder)) from None
+
+
+def ranked_settings(
+    sweep: Sweep, metric: str, *, parts: Parts | None = None, higher: bool | None = None
+) -> Comparison:
+    """The settings of a sweep, the best first. Raises UserError if no finished run has the metric."""
+    given_up = sweep.given_up
+    records = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
+    return compare_runs(records, metric, ranked=True, parts=parts, values=values_of([sweep]), higher=higher)
 
 
 def best_of(ranked: Comparison) -> Run:

@@ -8,7 +8,7 @@ from glob import has_magic
 from pathlib import Path
 
 from dlrun.errors import RunFailed, UserError, shortened
-from dlrun.run_folders.finding import find_run
+from dlrun.run_folders.finding import BEST, find_run
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, one_named
 from dlrun.run_folders.run import Run, is_run_folder
@@ -34,7 +34,7 @@ def deletable(text: str, parent: Path) -> list[Path]:
             if is_file(each / SWEEP_FILE) or is_run_folder(each) or is_unbegun_sweep(each):
                 folder = each
                 break
-    if folder is None and text == "last":
+    if folder is None and (text == "last" or text.rstrip("/").endswith(f"/{BEST}")):
         folder = find_run(text, parent).folder
     found = [folder] if folder else []
     if folder is None:

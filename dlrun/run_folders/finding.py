@@ -90,7 +90,7 @@ def _in_sweep(text: str, parent: Path) -> Run | None:
 
 def _before_best(text: str) -> str:
     """The name of the sweep in SWEEP/best; "" if `text` is none."""
-    sweep, slash, last = text.replace(os.sep, "/").rpartition("/")
+    sweep, slash, last = text.replace(os.sep, "/").rstrip("/").rpartition("/")
     return sweep if slash and last == BEST else ""
 
 

@@ -115,6 +115,11 @@ class Sweep:
         return int(self.content["jobs"])
 
     @property
+    def has_chosen_jobs(self) -> bool:
+        """True if --jobs was given as it was begun, False if `jobs` follows from the machine and the runs."""
+        return self.content.get("chosen_jobs") is True
+
+    @property
     def device(self) -> str:
         """The device of its config; "" of a sweep that an earlier dlrun made, whose GPUs are not dealt."""
         return str(self.content.get("device", ""))
@@ -149,7 +154,9 @@ class Sweep:
         """True if its runs are of one setting, and differ by the fold that they hold out."""
         from dlrun.config.keys import FOLD, FOLDS  # a listing does without what it imports
 
-        return not self.is_search and all(trial.values.keys() - {FOLDS} == {FOLD} for trial in self.trials)
+        if self.is_search or not self.trials:
+            return False
+        return all(trial.values.keys() - {FOLDS} == {FOLD} for trial in self.trials)
 
     @property
     def given_up(self) -> list[int]:
@@ -398,6 +405,7 @@ def _is_sound(content: Any) -> bool:
         type(content["jobs"]) is int
         and 1 <= content["jobs"] <= MOST_JOBS
         and isinstance(content["metric"], str)
+        and isinstance(content.get("search", {}), dict)
         and all(type(number) is int for number in content.get("given_up", ()))
         and all(isinstance(name, str) and is_run_name(name) for name in (*names, *filter(None, homes)))
         and len(set(zip(homes, names, strict=True))) == len(names)

@@ -18,7 +18,7 @@ from dlrun.sweeps.values import override_words, parts_first
 from dlrun.system.files import write_atomically
 
 # Keys at which a path may stand that is relative to the working directory, or to the config file.
-_AT_PATHS = (*(f"dataset.{option}" for option in PATHS), WEIGHTS, TEACHER_KEY)
+AT_PATHS = (*(f"dataset.{option}" for option in PATHS), WEIGHTS, TEACHER_KEY)
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,27 @@ class SweepBase:
     content: dict[str, Any]
     words: list[str]  # in `content`; applied again, for another part drops them
 
-    def located(self, config: Config) -> SweepBase:
-        """The base with the paths and the claims of a config that was planned in it."""
+    def located(self, planned: Sequence[Config]) -> SweepBase:
+        """The base with the paths and the claims of the configs that were planned in it.
+
+        A path is taken of a config that has the same part as the base, else of any that has one.
+        """
         content, words = dict(self.content), list(self.words)
-        for key in _AT_PATHS:
+        for key in AT_PATHS:
             kind, _, option = key.partition(".")
-            part, found = content.get(kind), getattr(config, kind).options.get(option)
-            if found is None or not isinstance(part, dict) or part.get(option) is None:
+            part = content.get(kind)
+            if not isinstance(part, dict) or part.get(option) is None:
                 continue
-            if part.get("name") == getattr(config, kind).name:
-                content[kind] = part | {option: found}
-                given = override_words({key: found})
+            chosen = [
+                each for each in (getattr(config, kind) for config in planned) if each.options.get(option)
+            ]
+            alike = [each for each in chosen if each.name == part.get("name")]
+            for each in (alike or chosen)[:1]:
+                content[kind] = part | {option: each.options[option]}
+                given = override_words({key: each.options[option]})
                 words = [word for old in words for word in (given if old.startswith(f"{key}=") else [old])]
-        if config.not_judged:
-            content["not_judged"] = config.not_judged
+        if planned[0].not_judged:
+            content["not_judged"] = planned[0].not_judged
         return replace(self, content=content, words=words)
 
     def keep(self, sweep: Sweep) -> None:

@@ -7,9 +7,9 @@ from dlrun.config.strict_yaml import read_file
 from dlrun.errors import UserError, one_line
 from dlrun.run_folders.best_run import best_of, best_run
 from dlrun.run_folders.comparison import Comparison
-from dlrun.run_folders.sweep_folder import BEST_CONFIG, Sweep
-from dlrun.sweeps.values import distinct
-from dlrun.system.files import write_atomically
+from dlrun.run_folders.sweep_folder import BASE, BEST_CONFIG, Sweep
+from dlrun.sweeps.values import distinct, identity_of
+from dlrun.system.files import is_file, write_atomically
 
 
 def keep_best(sweep: Sweep, ranked: Comparison) -> None:
@@ -23,8 +23,11 @@ def keep_best(sweep: Sweep, ranked: Comparison) -> None:
     except UserError:
         return
     plain = read_file(run.config).plain()
-    values = next((trial.values for trial in sweep.trials if trial.run == run), {})
-    seeds = distinct(seed for trial in sweep.trials if trial.values == values for seed in trial.seeds)
+    own = next((identity_of(trial.values) for trial in sweep.trials if trial.run == run), "")
+    seeds = [seed for trial in sweep.trials if identity_of(trial.values) == own for seed in trial.seeds]
+    base = read_file(sweep.folder / BASE).plain() if is_file(sweep.folder / BASE) else plain
+    # The sweep may have given each run a share of the cores.
+    changes = {"seeds": distinct(seeds or plain["seeds"]), "threads": base.get("threads") or "auto"}
     said = f"the best setting of {sweep.name} by {sweep.metric}; its best run is {run.name}"
-    text = f"# {one_line(said)}\n{dump(plain | {'seeds': seeds or plain['seeds']})}"
+    text = f"# {one_line(said)}\n{dump(plain | changes)}"
     write_atomically(sweep.folder / BEST_CONFIG, lambda file: file.write(text.encode()))

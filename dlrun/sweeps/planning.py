@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from dlrun.sweeps.grid import Setting, with_share
 from dlrun.sweeps.ray_cluster import Cluster
 from dlrun.sweeps.search import SearchSpace
 from dlrun.sweeps.timing import takes_as_long
+from dlrun.sweeps.values import identity_of
 from dlrun.system import machine
 from dlrun.system.files import write_atomically
 from dlrun.system.progress import Progress, no_progress
@@ -51,6 +52,7 @@ class SweepPlan:
     space: SearchSpace | None = None  # of a search: the space from which `times` settings are drawn
     times: int = 1
     is_usual: bool = False  # nobody chose the metric
+    has_chosen_jobs: bool = False  # the user did
     of_ray: dict[str, int] = field(default_factory=dict)  # for sweep.json: the CPUs that a run asks for
 
     @property
@@ -77,13 +79,20 @@ class SweepPlan:
             return self._make_search(parent, self.space)
         with self._created(parent) as sweep:
             if base:
-                base.located(self.plan.config).keep(sweep)
+                base.located([setting.configs[0] for setting in self.settings]).keep(sweep)
             self.add_runs(sweep, finished)
         return sweep
 
-    def add_runs(self, sweep: Sweep, finished: Sequence[Record] = ()) -> None:
-        """Add the runs to a sweep, with their folders; the caller writes sweep.json."""
+    def add_runs(
+        self, sweep: Sweep, finished: Sequence[Record] = (), there: Collection[tuple[str, int]] = ()
+    ) -> None:
+        """Add the runs to a sweep, with their folders; the caller writes sweep.json.
+
+        Left out are those whose values, by `identity_of`, and seeds are `there`.
+        """
         for (values, config), run in zip(self.runs, self.answered(finished), strict=True):
+            if all((identity_of(values), seed) in there for seed in config.seeds):
+                continue
             if run:
                 sweep.borrow(values, run, config)
             else:
@@ -93,6 +102,7 @@ class SweepPlan:
         """The context in which the sweep's folder is created, and which writes its sweep.json."""
         plan = self.plan
         known = {"higher_is_better": is_higher_better(self.metric, plan.parts)} | more | self.of_ray
+        known |= {"chosen_jobs": True} if self.has_chosen_jobs else {}
         name, device = plan.config.name, plan.config.device
         return created_sweep(parent, name, jobs=self.jobs, metric=self.metric, device=device, **known)
 
@@ -145,11 +155,13 @@ def plan_sweep(
     runs_dir: Path = Path("runs"),
     jobs_per_gpu: int | None = None,
     cluster: Cluster | None = None,
+    beside: int = 0,
 ) -> SweepPlan:
     """Check everything that can be checked before a folder exists, and share the cores among the runs.
 
     Without `jobs` as many runs train at once as there are cores, or `jobs_per_gpu`, else one, on each GPU;
-    never more than there are runs, which for a search of `space` are those of `times` settings. A run takes
+    never more than there are runs, `beside` those that a sweep has already, which for a search of `space`
+    are those of `times` settings. A run takes
     at most its share of the cores; if that is less than it would take alone, its config says so. The cores
     and GPUs are those of a `cluster`, if there is one; a run then takes the same number of threads on any of
     its nodes. With `may_stack` the seeds of a setting train as one model if timing a few steps shows that the
@@ -199,7 +211,8 @@ def plan_sweep(
         at_once = jobs or cluster.at_once(plans[0].config.device, jobs_per_gpu)
     else:
         at_once = jobs or runs_at_once(plans[0], jobs_per_gpu)
-    jobs = min(at_once, times * sum(len(setting.configs) for setting in chosen))
+    has_chosen_jobs = jobs is not None
+    jobs = min(at_once, beside + times * sum(len(setting.configs) for setting in chosen))
     share = cluster.share(jobs) if cluster else max(1, machine.cores() // jobs)
     alone = [plan.threads(len(loaded["train"]), share + 1 if cluster else None) for plan in plans]
     located = [
@@ -222,13 +235,25 @@ def plan_sweep(
     ]
     if may_stack:
         fitted = _stacked_where_faster(fitted, plans, loaded, jobs, share, times, data_dir)
-        jobs = min(jobs, times * sum(len(setting.configs) for setting in fitted))
+        jobs = min(jobs, beside + times * sum(len(setting.configs) for setting in fitted))
     first = make_plan(fitted[0].configs[0], parts, data_dir)
     of_ray = dict[str, int]()
     if cluster:
         of_ray["cpus"] = share if space else min(share, max(alone))
         of_ray |= {"runs_per_gpu": jobs_per_gpu} if jobs_per_gpu else {}
-    return SweepPlan(fitted, jobs, metric, first, loaded, data_dir, space, times, is_usual, of_ray)
+    return SweepPlan(
+        fitted,
+        jobs,
+        metric,
+        first,
+        loaded,
+        data_dir,
+        space,
+        times,
+        is_usual,
+        has_chosen_jobs,
+        of_ray,
+    )
 
 
 def runs_at_once(plan: Plan, per_gpu: int | None) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 from dlrun.config.registry import Parts
 from dlrun.drawing.sweep_pictures import draw_curves, draw_settings
 from dlrun.errors import UserError
-from dlrun.run_folders.comparison import Comparison, compare_runs
-from dlrun.run_folders.records import Record, read_record, some, values_of
+from dlrun.run_folders.best_run import ranked_settings
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.records import Record, some
 from dlrun.run_folders.run import DONE
 from dlrun.run_folders.sweep_folder import Sweep, Trial
 from dlrun.sweeps.best_config import keep_best
@@ -293,14 +294,10 @@ def rank_sweep(
     sweep: Sweep, metric: str | None, parts: Parts, warn: Callable[[str], None]
 ) -> Comparison | None:
     """The settings of a sweep, the best first; None if no finished run has measured the metric."""
-    given_up = sweep.given_up
-    there = [read_record(trial.run) for trial in sweep.trials if trial.number not in given_up]
-    if not any(each.run.status(each.summary) in DONE for each in there):
+    if not any(trial.run.status(trial.run.summary()) in DONE for trial in sweep.trials):
         return None
-    metric = sweep.metric if metric is None else metric
     try:
-        values = values_of([sweep])
-        return compare_runs(there, metric, ranked=True, parts=parts, values=values)
+        return ranked_settings(sweep, sweep.metric if metric is None else metric, parts=parts)
     except UserError as error:
         warn(error.what)
         return None

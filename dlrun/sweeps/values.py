@@ -18,14 +18,14 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
 from dlrun.config.strict_yaml import Place, parse
 from dlrun.errors import UserError, in_words, shortened
-from dlrun.sweeps.other_words import range_meant
+from dlrun.sweeps.other_words import mapping_meant, range_meant
 
 MOST_VALUES = 10_000  # of one key, and combinations of all keys
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -154,6 +154,11 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     return list({repr(value): value for value in values}.values())
 
 
+def identity_of(values: Mapping[str, Any]) -> str:
+    """A text that is the same for equal values of the same keys, in any order; 1, 1.0 and true are three."""
+    return repr(sorted(values.items()))
+
+
 def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     """All combinations of the values, key -> value; the last key varies fastest.
 
@@ -166,12 +171,12 @@ def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     return [dict(zip((each.key for each in axes), values, strict=True)) for values in product(*lists)]
 
 
-def pairs(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
+def pairs(axes: Sequence[SweptKey], *, may_draw: bool = False) -> list[dict[str, Any]]:
     """The first values of all keys together, then the second ones, and so on (--zip); key -> value.
 
     Raises UserError for a range without a count, and if the keys have not as many values.
     """
-    lists = {axis.key: listed(axis) for axis in axes}
+    lists = {axis.key: listed(axis, may_draw=may_draw) for axis in axes}
     if len(lists) < 2:
         what = f"only {shortened(axes[0].key)} has several values" if axes else "no key has several values"
         raise UserError(f"--zip pairs the values of keys, and {what}", fix="leave out --zip")
@@ -182,13 +187,12 @@ def pairs(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
-def listed(axis: SweptKey) -> list[Any]:
-    """The values of a key. Raises UserError for a range without a count."""
+def listed(axis: SweptKey, *, may_draw: bool = True) -> list[Any]:
+    """The values of a key. Raises UserError for a range without a count, from which --random `may_draw`."""
     if isinstance(axis.values, Range):
-        raise UserError(
-            f"{shortened(axis.key)} is a range without a count",
-            fix=f"write how many, such as {_shown(axis.values)[:-1]},5), or draw from it with --random N",
-        )
+        fix = f"write how many, such as {_shown(axis.values)[:-1]},5)"
+        fix += ", or draw from it with --random N" if may_draw else ""
+        raise UserError(f"{shortened(axis.key)} is a range without a count", fix=fix)
     return axis.values
 
 
@@ -249,7 +253,10 @@ def _values(item: Any, where: str, is_whole: bool, *, is_text: bool = False) -> 
     elif meant := range_meant(text):
         raise UserError(f"{shortened(text)} is how another tool writes values", where=where, fix=meant)
     else:
-        yield parse(text, where, has_lines=False).plain() if is_text else item
+        value = parse(text, where, has_lines=False).plain() if is_text else item
+        if isinstance(value, dict) and (fix := mapping_meant(value)):
+            raise UserError(f"{shortened(text)} is how another tool writes values", where=where, fix=fix)
+        yield value
 
 
 def _tidy(numbers: Sequence[float], scale: Range) -> Iterator[float]:

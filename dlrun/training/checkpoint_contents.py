@@ -26,11 +26,16 @@ class CheckpointContents:
     """The maker of one run's checkpoints: it knows the data and the machine that they are of."""
 
     def __init__(
-        self, plan: Plan, loaded: Loaded, hardware: Hardware, weights: Mapping[str, Any] | None
+        self,
+        plan: Plan,
+        loaded: Loaded,
+        hardware: Hardware,
+        weights: Mapping[str, Any] | None,
+        saved: Checkpoint | None,
     ) -> None:
-        """`weights` is the record of those that the run began with."""
+        """`weights` is the record of those that the run began with, `saved` is what it goes on from."""
         self._loaded, self._hardware, weights = loaded, hardware, weights or {}
-        self._own_parts = code_of_own_parts(plan)
+        self._own_parts = code_of_own_parts(plan, saved)
         self._trained_on = recorded(loaded["train"])
         self._input_types = input_types(loaded["train"].raw_tree(torch.zeros(1, dtype=torch.long)))
         self._image_ranges = ranges_of_images(plan.data, loaded["train"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dlrun.config.code_digest import digest_of_file
 from dlrun.config.keys import Choice, Config
@@ -14,6 +15,7 @@ from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.plan import Plan
 
 OWN_PARTS, CODE_OF_PARTS = "own parts", "code of own parts"  # in the environment of a checkpoint
+OTHER = "several"  # in place of a digest, if it changed while a run was trained
 FOR_EVALUATION = ("dataset", "architecture", "loss", "metrics")
 FOR_TRAINING = tuple(kind for kind in KINDS if kind != "plots")
 _NAME_THEM = "if it was trained with parts of your own, name their folder with --parts"
@@ -29,25 +31,37 @@ def own_parts_of(plan: Plan) -> list[str]:
     ]
 
 
-def code_of_own_parts(plan: Plan) -> dict[str, str]:
-    """The user's parts of a plan, each with the digest of its code."""
-    return {each: _digest(plan.parts, each) for each in own_parts_of(plan)}
+def code_of_own_parts(plan: Plan, saved: Checkpoint | None) -> dict[str, str]:
+    """The user's parts of a plan, each with the digest of its code.
+
+    `saved` is the checkpoint that a run goes on from; OTHER stands for a part that has changed since.
+    """
+    before = _recorded(saved) if saved else {}
+    now = {each: _digest(plan.parts, each) for each in own_parts_of(plan)}
+    return {each: own if before.get(each, own) == own else OTHER for each, own in now.items()}
 
 
-def said_of_other_code(saved: Checkpoint, config: Config, parts: Parts) -> str:
-    """A line if parts that an evaluation uses have other code than at training; "" if none has.
+def said_of_other_code(
+    saved: Checkpoint, config: Config, parts: Parts, kinds: Sequence[str] = FOR_EVALUATION
+) -> str:
+    """A line if parts of some kinds have other code than at training; "" if none has.
 
     Older checkpoints do not have the digests of their parts.
     """
-    recorded = saved.environment.get(CODE_OF_PARTS)
-    used = [f"{kind}/{name}" for kind in FOR_EVALUATION for name in _names(config, kind)]
-    own = recorded if isinstance(recorded, dict) else {}
+    own = _recorded(saved)
+    used = [f"{kind}/{name}" for kind in kinds for name in _names(config, kind)]
     changed = [each for each in used if each in own and own[each] != _digest(parts, each)]
     if not changed:
         return ""
     are = "has" if len(changed) == 1 else "have"
     files = in_words([f"{each}.py" for each in changed])
     return f"{files} {are} changed since the run was trained: what it computes now may be something else"
+
+
+def _recorded(saved: Checkpoint) -> dict[str, Any]:
+    """The digests in a checkpoint of the user's parts."""
+    found = saved.environment.get(CODE_OF_PARTS)
+    return found if isinstance(found, dict) else {}
 
 
 def _digest(parts: Parts, named: str) -> str:

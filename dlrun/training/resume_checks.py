@@ -28,7 +28,7 @@ from dlrun.training.hardware import Hardware
 from dlrun.training.not_finite import weight_not_finite
 from dlrun.training.optimizer_checks import STRICT, SavedOptimizer, Unfit, refuse_optimizers, unlike
 from dlrun.training.plan import Plan
-from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins
+from dlrun.training.provenance import FOR_TRAINING, refuse_stand_ins, said_of_other_code
 from dlrun.training.state import State
 
 _LONGEST_REASON = 150
@@ -308,6 +308,8 @@ def warnings_of(plan: Plan, elsewhere: str, saved: Checkpoint | None, state: Sta
         yield "best.pt is chosen on the test set: its figures there are no longer an honest estimate"
     if saved is None or not state.epoch:
         return
+    if said := said_of_other_code(saved, config, plan.parts, FOR_TRAINING):
+        yield said
     if plan.rate_depends_on_length and saved.config["epochs"] != config.epochs:
         yield (
             f"the schedule {config.schedule.name} depends on the length of the run: a run of "

@@ -89,7 +89,7 @@ class RunWriter:
         self._surroundings = surroundings_of(plan, hardware)
         # those that it began with: `weights` is their record in a new run
         self._weights = recorded_weights(saved, run.summary()) if saved else weights
-        self._contents = CheckpointContents(plan, loaded, hardware, self._weights)
+        self._contents = CheckpointContents(plan, loaded, hardware, self._weights, saved)
         self._summary = RunSummary(
             run, loaded, state.epoch, self._surroundings, self._baselines, self._weights
         )

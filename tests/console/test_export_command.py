@@ -29,7 +29,7 @@ def test_it_says_what_the_file_takes_and_gives_and_how_near_it_is(dlrun: Dlrun) 
     assert (done.code, done.err) == (0, "")
     assert "tiny-001, epoch 1, seed 0" in done.out
     assert "probabilities  (batch, 3)  float32" in done.out
-    assert "probabilities are as trained: dlrun calibrate tiny-001 fits a temperature first" in done.out
+    assert "probabilities are as trained: dlrun calibrate last fits a temperature first" in done.out
     assert "compared on 60 test examples, the largest difference from dlrun is 0" in done.out
     assert Path("tiny-001.safetensors").is_file()
     found = json.loads(dlrun("export", "last", "-o", "other.safetensors", "--json").out)

@@ -267,7 +267,7 @@ def exported(run: Run, parts: Parts, format: str = "torch", **options: Any) -> E
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
     out = options.pop("out", run.folder.parent / f"{run.name}{SUFFIXES[format]}")  # type: ignore[index]
-    return export_run(run.best, run.name, parts, Path("no-data"), format, out, **options)  # type: ignore[arg-type]
+    return export_run(run.best, run.name, run.name, parts, Path("no-data"), format, out, **options)  # type: ignore[arg-type]
 
 
 def read(found: Exported, inputs: Any) -> dict[str, Tensor]:
@@ -373,7 +373,7 @@ def test_several_seeds_are_chosen_or_averaged_and_never_guessed(parts: Parts, tm
     assert (
         "0, 3" in refused.value.what and "--seed N" in refused.value.fix and "--ensemble" in refused.value.fix
     )
-    with pytest.raises(UserError, match="the run has no seed 7, but 0, 3"):
+    with pytest.raises(UserError, match="the run has no seed 7"):
         exported(run, parts, "safetensors", seed=7)
     with pytest.raises(UserError, match="holds those of one seed"):
         exported(run, parts, "safetensors", is_ensemble=True)

@@ -124,13 +124,20 @@ def test_values_that_make_no_pairs_are_refused(config: Path, given: list[str], s
         ),
         ("tune.loguniform(1e-4,1e-1)", "write log(1e-4,1e-1,5) for 5 values"),
         ("log-uniform(0.1,1)", "write log(0.1,1,5) for 5 values"),
-        ("logspace(-4,-1,4)", "write log(1e-4,1e-1,4) for 4 values"),
+        ("logspace(-4,-1,4)", "write log(0.0001,0.1,4) for 4 values"),
         ("tag(log, interval(0.1, 1))", "write log(0.1,1,5) for 5 values"),
         ("uniform(0,0.5)", "write linspace(0,0.5,5) for 5 values"),
         ("choice(0.1,0.2)", "write the values with commas between them: 0.1,0.2"),
         ("grid([0.1,0.2])", "write the values with commas between them: 0.1,0.2"),
         ("range(1,5)", "write 1..4, which has both ends"),
         ("suggest_int(1,5)", "write 1..5, which has both ends"),
+        ("range(3)", "write 0..2, which has both ends"),
+        ("range(0,10,2)", "write the values with commas between them: 0,2,4,6,8"),
+        ("suggest_float(1e-4, 1e-1, log=True)", "write log(1e-4,1e-1,5) for 5 values"),
+        ("logspace(-1.5,2,4)", "write log(0.0316,100,4) for 4 values"),
+        ("hp.loguniform(-9,-2)", "write log(0.000123,0.135,5) for 5 values"),
+        ("np.linspace(0,1,5)", "write linspace(0,1,5) for 5 values"),
+        ("{low: 0.1, high: 0.5}", "write linspace(0.1,0.5,5) for 5 values"),
     ],
 )
 def test_ranges_of_other_tools_are_answered_by_those_of_dlrun(config: Path, written: str, fix: str) -> None:
@@ -144,6 +151,7 @@ def test_ranges_of_other_tools_are_answered_by_those_of_dlrun(config: Path, writ
     [
         ("{min: 1.0e-4, max: 0.1, distribution: log_uniform_values}", "write log(0.0001,0.1,5) for 5 values"),
         ("{low: 0.1, high: 0.5}", "write linspace(0.1,0.5,5) for 5 values"),
+        ("{min: -9, max: -2, distribution: log_uniform}", "write log(0.000123,0.135,5) for 5 values"),
         ("{values: [0.1, 0.2]}", "write the list itself: [0.1, 0.2]"),
         ("{value: 0.1}", "write the list itself: [0.1]"),
     ],
@@ -155,6 +163,15 @@ def test_mappings_of_other_tools_are_answered_by_lists(
     with pytest.raises(UserError, match=r"optimizer.lr: values to sweep are a list") as refused:
         settings(path)
     assert refused.value.fix.startswith(fix) and ":11:17" in refused.value.where
+
+
+@pytest.mark.parametrize(
+    "written", ["range(1,1)", "loguniform(0,1,2,3,4)", "uniform(a,b)", "{low: a, high: b}"]
+)
+def test_no_remedy_is_made_up(config: Path, written: str) -> None:
+    with pytest.raises(UserError) as refused:
+        settings(config, f"optimizer.lr={written}")
+    assert "linspace" not in str(refused.value) and "log(" not in str(refused.value)
 
 
 def test_texts_that_are_no_ranges_are_values(config: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from dlrun.config.registry import Parts
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.sweep_folder import Sweep, find_sweep, read_sweep
 from dlrun.sweeps.grid import settings_of_grid
-from dlrun.sweeps.growing import settings_to_add
+from dlrun.sweeps.growing import grow, settings_to_add
+from dlrun.sweeps.planning import plan_sweep
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -120,9 +122,12 @@ def test_nothing_to_add_and_wrong_values_are_refused_before_anything_changes(
         (("epochs=2",), "small-sweep-001 has all of these settings and seeds"),
         (("--seeds", 2), "small-sweep-001 has all of these settings and seeds"),
         (("epochs=0",), "epochs: 0 is not a whole number >= 1"),
-        (("epochs",), "'epochs' is not of the form KEY=VALUES"),
+        (("epochs",), "'epochs' is no KEY=VALUES, and a sweep that goes on has its config"),
         (("optimizer.lr=log(1e-3,1)",), "optimizer.lr is a range without a count"),
-        (("--zip",), "--needed, --zip and --dry-run are for new runs"),
+        (("--zip",), "--needed, --zip and --dry-run are for runs that KEY=VALUES or --seeds add"),
+        (("epochs=3", "--optuna", 3), "--optuna has a search draw more settings"),
+        (("name=foo",), "name is the same for all runs of a sweep"),
+        (("optimizer.lr={min: 0, max: 1}",), "is how another tool writes values"),
         (("epochs=3", "--zip"), "--zip pairs the values of keys, and only epochs has several values"),
         (("epochs=3", "--name", "other"), "--resume continues a sweep as it was begun"),
         (("epochs=3", "--shard", "1/2"), "--shard trains runs that are there"),
@@ -130,7 +135,8 @@ def test_nothing_to_add_and_wrong_values_are_refused_before_anything_changes(
     ]:
         refused = dlrun("sweep", "--resume", "small", *words)
         assert (refused.code, said in refused.err) == (2, True), refused.err
-    assert "would" not in dlrun("sweep", "--resume", "small", "epochs=3", "--dry-run").err
+    planned = dlrun("sweep", "--resume", "small", "epochs=3", "--dry-run")
+    assert (planned.code, "2 runs, " in planned.out) == (0, True)
     assert sorted(sweep.folder.rglob("*")) == before
 
 
@@ -171,7 +177,6 @@ def test_runs_that_a_killed_growth_has_left_are_removed(
 ) -> None:
     sweep = begun("epochs=1,2", "--seeds", "1")
     with monkeypatch.context() as patched:
-        patched.setattr(Sweep, "borrow", lambda *_: None)
         patched.setattr("dlrun.sweeps.growing.command_line", lambda: 1 / 0)
         assert dlrun("sweep", "--resume", "small", "epochs=3").code == 1
     assert len(read_sweep(sweep.folder).trials) == 2 and (sweep.folder / "small-003").exists()
@@ -193,3 +198,105 @@ def test_a_sweep_that_trains_does_not_grow(
         refused = dlrun("sweep", "--resume", "small", "epochs=3")
     assert refused.code == RunFailed.exit_code and "in use" in refused.err
     assert len(read_sweep(sweep.folder).trials) == 4
+
+
+def test_equal_numbers_of_two_types_are_two_values(begun: Begun) -> None:
+    sweep = begun("limit=3,1", "--seeds", "1")
+    assert [values for values, _ in added(sweep, "limit=1.0")] == [{"limit": 1.0}]
+    assert type(added(sweep, "limit=1.0")[0][0]["limit"]) is float
+
+
+def test_runs_and_files_that_values_name_are_those_of_the_first_runs(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dlrun("train", config, "epochs=1", "--name", "early").code == 0
+    words = ("architecture.weights=last,null", "epochs=1", "--seeds", 1)
+    assert dlrun("sweep", config, *words, "--create").code == 0
+    assert dlrun("train", config, "epochs=2", "--name", "late").code == 0  # the last one now
+    sweep = only_sweep(runs_dir)
+    found = settings_to_add(sweep, ["batch_size=9"], None, Parts())
+    assert "early-001" in str(found[0].configs[0].architecture.options["weights"])
+    assert [each.values["architecture.weights"] for each in found] == ["last", None]
+
+    write("here/a.csv", "x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    write("here/b.csv", "x,y\n" + "".join(f"{n},{n % 3}\n" for n in range(40)))
+    text = CONFIG.replace("{name: spiral, points: 40, valid_fraction: 0.2}", "{name: csv, target: y}")
+    path = write("here/table.yaml", text.replace("accuracy", "r2").replace("cross_entropy", "mse"))
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("dataset.path=a.csv,b.csv", "epochs=1", "--runs-dir", runs_dir, "--create")
+    assert dlrun("sweep", path, *words, "--seeds", 1).code == 0
+    monkeypatch.chdir(tmp_path)
+    found = settings_to_add(find_sweep("table", runs_dir), [], range(2), Parts())
+    assert [each.values["dataset.path"] for each in found] == ["a.csv", "b.csv"]
+    paths = [each.configs[0].dataset.options["path"] for each in found]
+    assert [Path(each).name for each in paths] == ["a.csv", "b.csv"] and all(
+        Path(e).is_absolute() for e in paths
+    )
+
+
+def test_a_part_is_one_key_with_and_without_its_name(begun: Begun) -> None:
+    sweep = begun("optimizer=sgd,adam", "epochs=1", "--seeds", "1")
+    assert added(sweep, "optimizer.name=rmsprop") == [({"optimizer": "rmsprop"}, [0])]
+
+
+def test_runs_that_another_command_has_added_meanwhile_are_there_once(begun: Begun, runs_dir: Path) -> None:
+    sweep = begun("epochs=1,2", "--seeds", "1")
+    settings = settings_to_add(sweep, ["epochs=3"], None, Parts())
+    plans = [plan_sweep(settings, 1, sweep.metric, Parts(), Path(), beside=2) for _ in range(2)]
+    for each in plans:
+        grow(read_sweep(sweep.folder), each)
+    assert [trial.values["epochs"] for trial in read_sweep(sweep.folder).trials] == [1, 2, 3]
+
+
+def test_each_setting_gets_the_seeds_that_it_lacks_itself(begun: Begun) -> None:
+    sweep = begun("epochs=1,2", "--seeds", "2")
+    sweep.content["runs"] = sweep.content["runs"][:-1]  # the second seed of the second setting
+    assert added(sweep, seeds=range(3)) == [({"epochs": 1}, [2]), ({"epochs": 2}, [1, 2])]
+
+
+def test_finished_runs_beside_the_sweep_take_the_place_of_new_ones(
+    dlrun: Dlrun, config: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    words = ("epochs=1,2", "--seeds", 1, "--jobs", 1, "--runs-dir", tmp_path / "other")
+    assert dlrun("sweep", config, *words).code == 0
+    assert dlrun("train", config, "epochs=3", "--seed", 0, "--name", "small").code == 0  # elsewhere
+    sweep = only_sweep(tmp_path / "other")
+    grown = dlrun("sweep", "--resume", sweep.folder, "epochs=3", "--needed", "--jobs", 1)
+    assert (grown.code, len(read_sweep(sweep.folder).trials)) == (0, 3), grown.err
+    assert not any(trial.is_borrowed for trial in read_sweep(sweep.folder).trials)
+
+
+def test_a_sweep_grows_though_a_run_that_stood_for_one_is_gone(
+    dlrun: Dlrun, config: Path, runs_dir: Path
+) -> None:
+    assert dlrun("train", config, "epochs=1", "--seed", 0, "--name", "small").code == 0
+    words = ("epochs=1,2", "--seeds", 1, "--needed", "--create")
+    assert dlrun("sweep", config, *words).code == 0
+    sweep = only_sweep(runs_dir)
+    assert sweep.trials[0].is_borrowed
+    shutil.rmtree(sweep.trials[0].run.folder)
+    assert [values for values, _ in added(read_sweep(sweep.folder), "batch_size=9")] == [
+        {"epochs": epochs, "batch_size": 9} for epochs in (1, 2)
+    ]
+
+
+def test_a_sweep_of_few_runs_that_grows_takes_all_cores(
+    dlrun: Dlrun, config: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.system.machine.cores", lambda: 8)
+    for name, jobs, at_once in (("many", (), 5), ("one", ("--jobs", 1), 1)):
+        words = ("epochs=1,2", "--seeds", 1, "--create", "--name", name, *jobs)
+        assert dlrun("sweep", config, *words).code == 0
+        planned = dlrun("sweep", "--resume", name, "epochs=3..5", "--dry-run")
+        assert f"3 runs, {at_once} at a time" in planned.out
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"), [("grown_by", "x"), ("search", 3), ("words", [1]), ("runs", [])], ids=str
+)
+def test_a_sweep_of_a_stranger_is_refused_or_read(entry: str, value: Any, dlrun: Dlrun, begun: Begun) -> None:
+    sweep = begun("epochs=1,2", "--seeds", "1")
+    content = json.loads((sweep.folder / "sweep.json").read_text())
+    (sweep.folder / "sweep.json").write_text(json.dumps(content | {entry: value}))
+    done = dlrun("sweep", "--resume", "small", "epochs=3", "--jobs", 1)
+    assert (done.code, "report" in done.err) == (0 if entry == "grown_by" else 2, False), done.err

@@ -103,9 +103,9 @@ def test_a_setting_is_never_called_by_a_value_that_it_does_not_have(
         (("{config}", "epochs=1,2", "metrics=[rmse]"), "rmse is for regression"),
         (
             ("{config}", "epochs=1,2", "--resume", "last"),
-            "--resume continues a sweep with its original settings",
+            "a sweep that goes on has its config",
         ),
-        (("--resume", "last", "--device", "cpu"), "--resume continues a sweep with its original settings"),
+        (("--resume", "last", "--device", "cpu"), "--resume continues a sweep as it was begun"),
         (("--resume", "last"), "there is no sweep last"),
         (("{config}", "sweep.epochs=[1]", "epochs=1,2"), "sweep: is allowed only in a config file"),
         (

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from made_runs import config_of, filled
 from small_runs import only_run, timeless
-from small_sweeps import CONFIG, listed, only_sweep
+from small_sweeps import CONFIG, listed, only_sweep, ranking_of
 
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.strict_yaml import Place
@@ -293,13 +293,12 @@ def test_a_run_that_stood_for_one_and_is_gone_is_said_before_and_trained_again(
     assert "needs" not in dlrun("rm", "before-001").out
     deleted = dlrun("rm", "before-sweep-001", "--yes")
     assert "which the sweep after-sweep-001 needs" in deleted.out
-    before = (find_sweep("after", runs_dir).folder / "results.csv").read_text()
+    before = ranking_of(find_sweep("after", runs_dir))
     done = dlrun("sweep", "--resume", "after")
     assert (done.code, "2 to train" in done.out) == (0, True)
     sweep = find_sweep("after", runs_dir)
     assert not any(trial.is_borrowed for trial in sweep.trials)
-    ranked = (sweep.folder / "results.csv").read_text()
-    assert re.sub(r"after-\d+", "", ranked) == re.sub(r"before-\d+", "", before)
+    assert ranking_of(sweep) == before
 
 
 def test_runs_of_sweeps_are_listed_by_what_holds_of_them(dlrun: Dlrun, config: Path, runs_dir: Path) -> None:

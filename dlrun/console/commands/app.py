@@ -57,8 +57,8 @@ app = typer.Typer(
 # busy machine becomes ten times slower.
 WAITING = ("GOMP_SPINCOUNT", "10000")
 # Of a process that is gone PyTorch would show a page of C++ frames, beside the error that dlrun shows.
-_OF_PYDANTIC = "Value error, "  # before what a check of dlrun says
 SILENCE = ("TORCH_CPP_LOG_LEVEL", "ERROR")
+_OF_PYDANTIC = "Value error, "  # before what a check of dlrun says
 COMPLETING = "_DLRUN_COMPLETE"  # set by the shells' scripts of `dlrun --install-completion`
 
 

@@ -82,6 +82,7 @@ def export(
     exported = export_run(
         path,
         name,
+        run,
         parts_of(parts),
         data_dir,
         chosen,

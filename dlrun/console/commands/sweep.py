@@ -30,7 +30,7 @@ from dlrun.console.commands.completion import (
 )
 from dlrun.console.commands.folders import DATA, RUNS, each_once
 from dlrun.console.commands.sweeping import finished_in, planned_sweep, train_all
-from dlrun.errors import UserError
+from dlrun.errors import UserError, shortened
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -113,7 +113,7 @@ def sweep(
             "--resume",
             metavar="SWEEP",
             parser=expanded_text,
-            help="Continue a sweep where it stopped; with KEY=VALUES or --seeds it gets further runs.",
+            help="Continue a sweep where it stopped; KEY=VALUES, --seeds, or --optuna of a search, add runs.",
             autocompletion=complete_sweep,
         ),
     ] = None,
@@ -177,23 +177,27 @@ def sweep(
         raise UserError("--create and --dry-run cannot both be given", where="command line")
     further = [word for word in (config, *(values or ())) if word is not None] if resume is not None else []
     grows = resume is not None and bool(further or seeds)
+    if other := next((word for word in further if "=" not in word), None):
+        what = f"{shortened(other)!r} is no KEY=VALUES, and a sweep that goes on has its config"
+        raise UserError(what, where="command line", fix="leave it out, or write KEY=VALUES")
     if resume is not None:
         if random or name or stack or device or or_resume or create:
             fix = "leave out --random, --name, --stack, --device, --or-resume and --create"
             raise UserError("--resume continues a sweep as it was begun", where="command line", fix=fix)
         if (needed or is_zipped or dry_run) and not grows:
-            what = "--needed, --zip and --dry-run are for new runs, and none are asked for"
-            raise UserError(what, where="command line", fix="give further values: --resume SWEEP KEY=VALUES")
+            what = "--needed, --zip and --dry-run are for runs that KEY=VALUES or --seeds add"
+            raise UserError(what, where="command line", fix="give further values, or leave them out")
         if part and (grows or optuna):
             fix = "add the runs first by --resume SWEEP KEY=VALUES, and train the parts of all then"
             raise UserError("--shard trains runs that are there", where="command line", fix=fix)
         found = find_sweep(resume, runs_dir)
         if part:
             refuse_shard(found, found.resume_command(parts))
+        if optuna and (metric or grows):
+            fix = "leave out --metric, --seeds and KEY=VALUES: a search has its own"
+            raise UserError("--optuna has a search draw more settings", where="command line", fix=fix)
         if grows:
             chosen = settings_to_add(found, further, chosen_seeds, own_parts, is_zipped=is_zipped)
-        elif optuna:
-            grow_search(found, optuna)
     elif config is None:
         raise UserError("name a CONFIG, or a sweep to --resume", where="command line")
     else:
@@ -226,14 +230,17 @@ def sweep(
         from dlrun.sweeps.planning import jobs_of_shard
 
         wanted = wanted or jobs_of_shard(found)
+    if found and optuna:
+        grow_search(found, optuna)
     if found is None or grows:
         prepared = planned_sweep(
             chosen,
             own_parts,
             data_dir,
             runs_dir,
-            jobs=wanted or (found.jobs if found else None),
-            metric=metric or (found.metric if found else None),
+            jobs=wanted or (found.jobs if found and found.has_chosen_jobs else None),
+            metric=found.metric if found and metric is None else metric,
+            beside=len(found.trials) if found else 0,
             quiet=quiet or json,
             space=space,
             times=optuna or 1,
@@ -241,7 +248,7 @@ def sweep(
             jobs_per_gpu=jobs_per_gpu,
             cluster=cluster,
         )
-        answers = finished_in(runs_dir) if needed else []
+        answers = finished_in(found.folder.parent if found else runs_dir) if needed else []
         if or_resume and not dry_run:
             from dlrun.sweeps.earlier import earlier_sweep
 

@@ -35,6 +35,7 @@ def planned_sweep(
     may_stack: bool = False,
     jobs_per_gpu: int | None = None,
     cluster: Cluster | None = None,
+    beside: int = 0,
 ) -> SweepPlan:
     """The checked plan of a sweep before its folder exists, with its notes said unless `quiet`."""
     from dlrun.console.streams import say
@@ -61,6 +62,7 @@ def planned_sweep(
         runs_dir=runs_dir,
         jobs_per_gpu=jobs_per_gpu,
         cluster=cluster,
+        beside=beside,
     )
     warn_of_notes([] if quiet else [config for each in prepared.settings for config in each.configs])
     if (note := prepared.without_validation) and not quiet:
