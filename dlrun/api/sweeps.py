@@ -23,7 +23,7 @@ from dlrun.run_folders.sweep_folder import Sweep as SweepFolder
 from dlrun.run_folders.sweep_folder import read_sweep
 from dlrun.sweeps.base import base_of_grid
 from dlrun.sweeps.grid import settings_of_grid
-from dlrun.sweeps.growing import grow, settings_to_add
+from dlrun.sweeps.growing import grow, grow_search, settings_to_add
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.search import search_space
 from dlrun.sweeps.sweep import keep_ranking, rank_sweep, train_sweep
@@ -79,15 +79,21 @@ class Sweep:
         *values: str,
         seeds: int | Sequence[int] | None = None,
         zipped: bool = False,
+        optuna: int | None = None,
         jobs: int | None = None,
         quiet: bool = False,
     ) -> Sweep:
         """Train the runs that are left, and those of further `values` and `seeds`, as `dlrun.sweep` has them.
 
-        Raises as `dlrun.sweep` does, and UserError if there is nothing to add.
+        Of a search `optuna` is the number of settings in all. Raises as `dlrun.sweep` does, and UserError if
+        there is nothing to add.
         """
-        refuse_no_count(jobs=jobs)
+        refuse_no_count(jobs=jobs, optuna=optuna)
         found, parts = self._sweep, self._places.own_parts()
+        if optuna:
+            if values or seeds is not None:
+                raise UserError("a search draws its values and has its seeds", fix="give optuna= alone")
+            grow_search(found, optuna)
         if values or seeds is not None:
             start_server()
             with undisturbed():

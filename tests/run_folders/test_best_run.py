@@ -12,10 +12,13 @@ from made_runs import Values, config_of, filled
 from small_runs import timeless
 from small_sweeps import CONFIG, only_sweep
 
+from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.finding import find_run, find_runs
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.sweep_folder import Sweep, created_sweep
+from dlrun.sweeps.best_config import keep_best
+from dlrun.sweeps.sweep import rank_sweep
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -91,6 +94,12 @@ def test_the_config_of_the_best_trains_all_seeds_of_its_setting(
     assert text.startswith(
         f"# the best setting of small-sweep-001 by best.valid_accuracy; its best run is {named.name}\n"
     )
+    for trial in sweep.trials:  # as a sweep shares out the cores
+        trial.run.config.write_text(trial.run.config.read_text().replace("threads: auto", "threads: 1"))
+    ranked = rank_sweep(sweep, None, Parts(), pytest.fail)
+    assert ranked is not None
+    keep_best(sweep, ranked)
+    assert "threads: auto" in (sweep.folder / "best.yaml").read_text()
     assert dlrun("train", sweep.folder / "best.yaml", "--name", "again").code == 0
     again = timeless(Run(runs_dir / "again-001").rows())
     of_setting = [trial.run for trial in sweep.trials if trial.values == {"optimizer.lr": 0.1}]

@@ -165,3 +165,18 @@ def test_a_part_that_has_changed_since_is_said_wherever_the_model_is_used(
     saved = load_checkpoint(path)
     save_checkpoint(path, replace(saved, environment=saved.environment | {"code of own parts": None}))
     assert said not in dlrun("eval", "last", *mine).err, "of an earlier dlrun"
+
+
+def test_a_run_that_goes_on_with_another_part_says_so_and_never_hides_it(
+    dlrun: Dlrun, tiny: Path, write: Write, mine: tuple[str, Path]
+) -> None:
+    assert dlrun("train", tiny, *mine).code == 0
+    path = mine[1] / "architecture" / "mlp.py"
+    text = path.read_text()
+    path.write_text(text.replace("nn.Tanh()", "nn.ReLU()"))
+    said = "architecture/mlp.py has changed since the run was trained"
+    assert said in dlrun("resume", "last", "epochs=5", *mine).out
+    ask = ("eval", "last", "--checkpoint", "last", *mine)
+    assert said in dlrun(*ask).err, "its first epochs had other code"
+    path.write_text(text)
+    assert said in dlrun(*ask).err, "its last epochs had other code"
