@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -58,32 +57,6 @@ def look_around(token: Path, parts: Path | None, wanted: Sequence[Path]) -> Sigh
     )
 
 
-def import_ahead(environment: Mapping[str, str]) -> None:
-    """Start the fork server of this process of Ray, and return when it has imported PyTorch.
-
-    An actor without a GPU for which Ray takes this process then has it at once.
-    """
-    _take(environment, has_gpu=False)
-    start_server()
-    process, connection = children.begin(_end)
-    process.join()
-    connection.close()
-
-
-def _end(connection: Connection) -> None:
-    connection.close()
-
-
-def _take(environment: Mapping[str, str], *, has_gpu: bool) -> None:
-    """Take SAME_EVERYWHERE as the command's environment has it; see no GPU unless one is asked for."""
-    for name in SAME_EVERYWHERE:
-        os.environ.pop(name, None)
-    os.environ.update(environment)
-    if not has_gpu:  # Ray hides those of others only from actors that ask for one
-        os.environ[CARDS] = ""
-    prepare_drawing()
-
-
 class NodeWorker:
     """A Ray actor with a worker process of its own, to which it passes runs, and from which messages.
 
@@ -92,7 +65,12 @@ class NodeWorker:
     """
 
     def __init__(self, environment: Mapping[str, str], has_gpu: bool, *arguments: Any) -> None:
-        _take(environment, has_gpu=has_gpu)
+        for name in SAME_EVERYWHERE:
+            os.environ.pop(name, None)
+        os.environ.update(environment)
+        if not has_gpu:  # Ray hides those of others only from actors that ask for one
+            os.environ[CARDS] = ""
+        prepare_drawing()
         start_server()
         self._process, self._connection = children.begin(serve_runs, *arguments, None)
         children.remove_socket()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.sweeps.messages import Message
-from dlrun.sweeps.ray_cluster import Cluster, Demand, load_ray, said
-from dlrun.sweeps.ray_node import SAME_EVERYWHERE, NodeWorker, import_ahead
+from dlrun.sweeps.ray_cluster import Demand, load_ray, said
+from dlrun.sweeps.ray_node import SAME_EVERYWHERE, NodeWorker
 
 _STOPPED = 128 + signal.SIGTERM  # the exit code of a run that was told to stop
 MOST_LOSSES = 3  # of a run that completes no epoch between them
@@ -33,22 +33,6 @@ class _Worker:
     message: Any = None
 
 
-def import_on_nodes(cluster: Cluster, device: str, processes: int) -> None:
-    """Have processes of a cluster import PyTorch in the background, while the command plans what they train.
-
-    Actors on GPUs see one each, and begin processes of their own.
-    """
-    if not cluster.trains_on_gpus(device):
-        ahead = load_ray().remote(num_cpus=1, max_retries=0)(import_ahead)
-        for _ in range(min(processes, sum(node.cores for node in cluster.nodes))):
-            ahead.remote(_environment())
-
-
-def _environment() -> dict[str, str]:
-    """The entries of the command's environment that each node takes over."""
-    return {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
-
-
 class RayWorkers:
     """Up to `count` actors: `train` gives a run to an idle one, `messages` yields their reports.
 
@@ -60,14 +44,8 @@ class RayWorkers:
         self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path, demand: Demand
     ) -> None:
         self._ray, self._count = load_ray(), count
-        self._arguments = (
-            _environment(),
-            demand.gpus > 0,
-            log.absolute(),
-            metric,
-            parts,
-            data_dir.absolute(),
-        )
+        environment = {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
+        self._arguments = (environment, demand.gpus > 0, log.absolute(), metric, parts, data_dir.absolute())
         # Two calls at once: one waits for messages while the other one stops the run.
         self._actor = self._ray.remote(
             num_cpus=demand.cpus, num_gpus=demand.gpus, max_concurrency=2, max_restarts=0

@@ -39,14 +39,10 @@ def planned_sweep(
 ) -> SweepPlan:
     """The checked plan of a sweep before its folder exists, with its notes said unless `quiet`."""
     from dlrun.console.streams import say
-    from dlrun.sweeps.ray_workers import import_on_nodes
     from dlrun.sweeps.workers import start_server
 
     if cluster is None:
         start_server()
-    else:
-        runs = times * sum(len(setting.configs) for setting in chosen)
-        import_on_nodes(cluster, chosen[0].configs[0].device, min(jobs or runs, runs))
     from dlrun.sweeps.planning import plan_sweep
 
     prepared = plan_sweep(
