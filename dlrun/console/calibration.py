@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from dlrun.console.layout import class_name, plain_table
+from dlrun.console.layout import class_name, plain_table, short_names
 from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, short_text
 from dlrun.console.streams import err, out, print_line, print_warning
 from dlrun.results.calibration import DROPPED
@@ -74,8 +75,9 @@ def _print_labels(thresholds: Mapping[str, float], console: Console) -> None:
     table = plain_table()
     table.add_column("label")
     table.add_column("above", justify="right")
-    for name in list(thresholds)[:_MOST_LABELS]:
-        table.add_row(Text(class_name(name)), share(thresholds[name]))
+    shown = dict(islice(thresholds.items(), _MOST_LABELS))
+    for name, above in zip(short_names(shown), shown.values(), strict=True):
+        table.add_row(Text(name), share(above))
     console.print(table)
     if len(thresholds) > _MOST_LABELS:
         print_line(f"the first {_MOST_LABELS} of {len(thresholds):,} labels; --json has all", console)

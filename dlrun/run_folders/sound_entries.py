@@ -187,6 +187,7 @@ class EvaluationEntries(_Entries):
     loss_of_batches: Count | str | None = None
     warnings: list[str] = []
     per_class: dict[str, Rates] = {}
+    counted: str = ""  # of each class, such as pixels
     most_confused: list[Confusion] = []
     per_target: dict[str, dict[str, Figure]] = {}
     intervals: dict[str, Intervals] = {}
