@@ -46,7 +46,7 @@ def print_thresholds(report: Mapping[str, Any], file: Path) -> None:
     thresholds, figures = chosen["above"], chosen["figures"]
     at = f" at {said_temperatures(report['temperatures'])}" if report["temperatures"] else ""
     examples = (
-        f"chosen by {_said_metric(chosen['metric'])} on {chosen['examples']['valid']:,} validation examples"
+        f"chosen by {said_metric(chosen['metric'])} on {chosen['examples']['valid']:,} validation examples"
     )
     about = f"{report['run'] or report['checkpoint']}, {said_thresholds(thresholds)}{at}, {examples}"
     print_line(about, console)
@@ -88,13 +88,21 @@ def _print_figures(figures: Mapping[str, Any], before: str, after: str, console:
     table = plain_table()
     for heading in ("", before, after):
         table.add_column(heading, justify="right" if heading else "left")
-    for split, of_split in figures.items():
-        for figure, values in of_split["before"].items():
-            table.add_row(f"{split}_{figure}", of_seeds(values), of_seeds(of_split["after"][figure]))
+    for row in figure_rows(figures):
+        table.add_row(*row)
     console.print(table)
 
 
-def _said_metric(choice: str | Mapping[str, Any]) -> str:
+def figure_rows(figures: Mapping[str, Any]) -> list[list[str]]:
+    """The name of each figure of each split, and its cells before and after."""
+    return [
+        [f"{split}_{figure}", of_seeds(values), of_seeds(of_split["after"].get(figure))]
+        for split, of_split in figures.items()
+        for figure, values in of_split["before"].items()
+    ]
+
+
+def said_metric(choice: str | Mapping[str, Any]) -> str:
     """A metric with its options in words: `f1 (average macro)`."""
     if isinstance(choice, str):
         return choice

@@ -19,6 +19,7 @@ from dlrun.console.report_blocks import (
     Words,
     sentence,
 )
+from dlrun.console.report_commands import Commands
 from dlrun.console.run_list import lines_of_runs
 from dlrun.console.run_report import (
     config_blocks,
@@ -46,7 +47,11 @@ _MOST_NAMED = 4  # runs and sweeps in a title
 
 
 def report_of_several(
-    records: Sequence[Record], found: Comparison, folders: Sequence[Run | Sweep], asked: Sequence[str]
+    records: Sequence[Record],
+    found: Comparison,
+    folders: Sequence[Run | Sweep],
+    asked: Sequence[str],
+    commands: Commands,
 ) -> Report:
     """The report of several runs, compared; `asked` are the words that named their folders."""
     sweeps = [each for each in folders if isinstance(each, Sweep)]
@@ -65,7 +70,7 @@ def report_of_several(
         Section("Data", [*data_blocks(reference, summary)]),
         Section("Model", [*model_blocks(reference, summary)]),
         Section("Config", [Words(f"Of the {of_reference}, {reference.name}:"), *config_blocks(reference)]),
-        Section("Repeat it", [*_repetition(sweeps, asked), *environment_blocks(reference)]),
+        Section("Repeat it", [*_repetition(sweeps, asked, commands), *environment_blocks(reference)]),
     ]
     settings, runs = len(found.groups), len(records)
     count = f"{settings} setting{'s' * (settings != 1)}, {runs} run{'s' * (runs != 1)}"
@@ -125,12 +130,14 @@ def _runs(records: Sequence[Record]) -> Iterator[Block]:
         yield Words(f"The first {_MOST_RUNS} of {len(records):,} runs.")
 
 
-def _repetition(sweeps: Sequence[Sweep], asked: Sequence[str]) -> Iterator[Block]:
+def _repetition(sweeps: Sequence[Sweep], asked: Sequence[str], commands: Commands) -> Iterator[Block]:
     """Yield the commands that trained the sweeps, and the one that compares the runs again."""
-    commands = [quoted(words) for sweep in sweeps for words in sweep.commands]
-    if commands:
-        yield Words("It was trained by:")
-        yield Code("\n".join(commands), "sh")
+    given = [quoted(words) for sweep in sweeps for words in sweep.commands]
+    if given:
+        yield Words(f"{'They were' if len(sweeps) > 1 else 'It was'} trained by:")
+        yield Code("\n".join(given), "sh")
     yield Words("The runs are compared again by:")
-    yield Code(quoted(["dlrun", "compare", *asked]), "sh")
+    yield Code(commands.text("dlrun", "compare", *asked), "sh")
     yield Words("Each run is trained again from its folder by dlrun reproduce.")
+    if commands.remark:
+        yield Words(commands.remark)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from made_runs import EVALUATED, made, made_sweep, two_settings, with_rows
-from reading_pages import ReadPage
+from reading_pages import PNG, ReadPage
 from small_runs import contents, trained
 from small_runs import planned as small_plan
 
@@ -23,9 +23,6 @@ from dlrun.run_folders.run import Run
 Dlrun = Callable[..., Any]
 Report = Callable[..., ReadPage]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>\"'`|"
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
 
 
 @pytest.fixture

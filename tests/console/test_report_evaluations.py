@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_runs import EVALUATED, made
-from reading_pages import ReadPage
+from reading_pages import PNG, ReadPage
 
 from dlrun.console.evaluation import print_evaluation
 from dlrun.console.layout import short_names
+from dlrun.run_folders.run import Run
 
 Report = Callable[..., ReadPage]
 LONG = "all that was sold in the shops of the old town"
@@ -65,3 +68,133 @@ def test_counts_of_classes_are_headed_by_what_is_counted(
     heads, row = report(run.folder).tables()["Each class of test"]
     assert heads[-1] == head
     assert row[-1] == ("4" if head == "examples" else "163,937")
+
+
+def checkpoint_of(run: Run, content: bytes = b"weights") -> str:
+    """Write a file in the place of a run's best checkpoint; give its SHA-256."""
+    run.best.parent.mkdir(exist_ok=True)
+    run.best.write_bytes(content)
+    return sha256(content).hexdigest()
+
+
+def test_an_evaluation_of_an_earlier_checkpoint_is_marked_with_its_pictures(
+    report: Report, runs_dir: Path
+) -> None:
+    run = made(runs_dir)
+    digest = checkpoint_of(run)
+    for name, entries in (("test", {}), ("valid_tta_flip", {"split": "valid", "tta": "flip"})):
+        run.write_json(f"eval/{name}.json", EVALUATED | {"sha256": digest} | entries)
+        (run.folder / "eval" / f"{name}_confusion_matrix.png").write_bytes(PNG + name.encode())
+    page = report(run.folder)
+    assert not [text for text in page.texts("li") if "evaluat" in text]
+    assert all("epoch" not in own["alt"] for own, _ in page.of("img"))
+    checkpoint_of(run, b"others")
+    run.write_json("summary.json", run.summary() | {"epochs": 5})
+    page = report(run.folder)
+    earlier = "of epoch 3; the run went on to epoch 5"
+    assert [text for text in page.texts("li") if earlier in text] == [
+        f"the next evaluation is {earlier}: dlrun eval small-001 evaluates it again",
+        f"the next evaluation is {earlier}: dlrun eval small-001 --split valid --tta flip evaluates it again",
+    ]
+    assert len(page.of("img")) == 2 and all(earlier in own["alt"] for own, _ in page.of("img"))
+
+
+@pytest.mark.parametrize(("epoch", "is_marked"), [(3, False), (2, True)])
+def test_without_the_checkpoint_its_epoch_tells(
+    report: Report, runs_dir: Path, epoch: int, is_marked: bool
+) -> None:
+    run = made(runs_dir, best={"epoch": epoch, "monitor": "train_loss", "figures": {}})
+    run.write_json("eval/test.json", EVALUATED)
+    said = "the next evaluation is of epoch 3; best.pt is another file now"
+    assert any(said in text for text in report(run.folder).texts("li")) is is_marked
+
+
+def calibrated(digest: str, **entries: Any) -> dict[str, Any]:
+    """The content of best.calibration.json."""
+    figures = {"test": {"before": {"ece": [0.2]}, "after": {"ece": [0.1]}}}
+    usual = {"temperatures": [1.5], "examples": {"valid": 1250}, "figures": figures, "warnings": ["few"]}
+    return {"sha256": digest, "weights": None} | usual | entries
+
+
+def test_a_calibration_is_told_and_what_is_from_before_it_is_marked(report: Report, runs_dir: Path) -> None:
+    run = made(runs_dir)
+    digest = checkpoint_of(run)
+    run.write_json("eval/test.json", EVALUATED | {"sha256": digest})
+    for name in ("calibration", "confusion_matrix"):
+        (run.plots / f"{name}.png").write_bytes(PNG + name.encode())
+        os.utime(run.plots / f"{name}.png", (1, 1))
+    run.write_json("checkpoints/best.calibration.json", calibrated(digest))
+    page = report(run.folder)
+    fitted = "Calibrated by dlrun calibrate: temperature 1.5, fitted on 1,250 validation examples."
+    assert fitted in page.texts("p") and "few" in page.texts("li")
+    assert page.tables()["Figures as trained and calibrated"][1:] == [["test_ece", "0.2000", "0.1000"]]
+    before = "the next evaluation is from before dlrun calibrate: dlrun eval small-001 evaluates it again"
+    assert before in page.texts("li")
+    marked = [own["alt"].endswith("; from before dlrun calibrate.") for own, _ in page.of("img")]
+    assert marked == [True, False]  # a temperature changes no decision
+    run.write_json("eval/test.json", EVALUATED | {"sha256": digest, "temperatures": [1.5]})
+    os.utime(run.plots / "calibration.png")
+    page = report(run.folder)
+    assert before not in page.texts("li")
+    assert not [own for own, _ in page.of("img") if "before" in own["alt"]]
+
+
+def test_thresholds_are_told(report: Report, runs_dir: Path) -> None:
+    run = made(runs_dir)
+    digest = checkpoint_of(run)
+    threshold = {
+        "metric": {"name": "f1", "average": "macro"},
+        "above": {"spam": 0.25, "<i>": 0.5},
+        "examples": {"valid": 20},
+        "figures": {"valid": {"before": {"f1": [0.5]}, "after": {"f1": [0.75]}}},
+    }
+    content = calibrated(digest, temperatures=[], figures={}, threshold=threshold)
+    run.write_json("checkpoints/best.calibration.json", content)
+    page = report(run.folder)
+    said = "Thresholds by dlrun calibrate: 2 labels above probabilities of 0.25 to 0.5, chosen by"
+    assert f"{said} f1 (average macro) on 20 validation examples." in page.texts("p")
+    tables = page.tables()
+    labels = tables["The probability above which each label is predicted"]
+    assert labels[1:] == [["spam", "0.25"], ["<i>", "0.5"]]
+    assert tables["Figures without and with thresholds"][1:] == [["valid_f1", "0.5000", "0.7500"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (calibrated("other"), "is of an earlier best.pt, and is not used: dlrun calibrate small-001"),
+        (calibrated("other", temperatures=["<b>"]), "it is no file that dlrun calibrate writes"),
+        ([], "it is no file that dlrun calibrate writes"),
+    ],
+)
+def test_a_calibration_that_is_not_used_is_named(
+    report: Report, runs_dir: Path, content: Any, said: str
+) -> None:
+    run = made(runs_dir)
+    checkpoint_of(run)
+    run.write_json("checkpoints/best.calibration.json", content)
+    page = report(run.folder)
+    assert any(said in text for text in page.texts("li"))
+    assert "Figures as trained and calibrated" not in page.tables()
+
+
+def test_commands_name_the_folder_of_own_parts_if_a_run_has_some(
+    report: Report, runs_dir: Path, tmp_path: Path
+) -> None:
+    parts = tmp_path / "my parts"
+    (parts / "architecture").mkdir(parents=True)
+    (parts / "architecture" / "own.py").write_text('"""Own."""\n\n\ndef own(shape, outputs): ...\n')
+    run = made(runs_dir)
+    usual = {"dlrun reproduce small-001\ndlrun train config.yaml"}
+    assert usual <= {*report(run.folder, "--parts", parts).texts("code")}  # it needs none of them
+    run.config.write_text(run.config.read_text().replace("name: mlp", "name: own"))
+    page = report(run.folder)
+    need = "They need parts that are not of dlrun: with --parts and the folder of your own parts."
+    assert usual <= {*page.texts("code")} and page.texts("p").count(need) == 2
+    page = report(run.folder, "--parts", parts)
+    ending = f"--parts '{parts}'"
+    again = f"dlrun reproduce small-001 {ending}\ndlrun train config.yaml {ending}"
+    assert again in page.texts("code") and need not in page.texts("p")
+    assert any(f"dlrun eval small-001 {ending} writes one" in text for text in page.texts("p"))
+    page = report(run.folder, made(runs_dir).folder, "--parts", parts)
+    assert any(text.startswith("dlrun compare") and text.endswith(ending) for text in page.texts("code"))
