@@ -36,18 +36,15 @@ class Commands:
 
 def commands_for(records: Iterable[Record], parts: Parts, folder: Path | None) -> Commands:
     """The commands for some runs; `folder` is that of own parts as it was named."""
-    shipped = Parts()
     named = {each for record in records for each in _named_parts(record.config)}
-    return Commands(any(_is_own(*each, parts, shipped) for each in named), folder)
+    return Commands(any(_is_own(*each, parts) for each in named), folder)
 
 
-def _is_own(kind: str, name: str, parts: Parts, shipped: Parts) -> bool:
+def _is_own(kind: str, name: str, parts: Parts) -> bool:
     """True if a part is not dlrun's, or if one in the folder of own parts stands in for dlrun's."""
-    if name not in shipped.names(kind):
-        return True
     try:
         return not parts.part(kind, name).built_in
-    except UserError:  # a file that cannot be read
+    except UserError:  # it is not there, or its file cannot be read
         return True
 
 
