@@ -210,6 +210,8 @@ def test_commands_name_the_folder_of_own_parts_if_a_run_has_some(
     assert any(f"dlrun eval small-001 {ending} writes one" in text for text in page.texts("p"))
     page = report(run.folder, made(runs_dir).folder, "--parts", parts)
     assert any(text.startswith("dlrun compare") and text.endswith(ending) for text in page.texts("code"))
-    (parts / "architecture" / "mlp.py").write_text('"""Own."""\n\n\ndef mlp(shape, outputs): ...\n')
+    (parts / "architecture" / "mlp.py").write_text(
+        '"""Own."""\n\n\ndef mlp(shape, outputs):\n    return shape\n'
+    )
     page = report(made(runs_dir).folder, "--parts", parts, warns="stands in for dlrun's own")
     assert any(text.endswith(f"config.yaml {ending}") for text in page.texts("code"))
