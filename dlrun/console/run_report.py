@@ -81,7 +81,7 @@ def report_of_run(record: Record, parts: Parts, parts_folder: Path | None = None
         Section("Repeat it", [*_repetition(record, summary, commands), *environment_blocks(record)]),
     ]
     lead = [said_choice(record), _said_end(record, summary)]
-    return Report(record.name, lead, [each for each in sections if each.blocks], f"dlrun {__version__}")
+    return Report(record.name, lead, [each for each in sections if each.blocks], __version__)
 
 
 def said_choice(record: Record) -> str:

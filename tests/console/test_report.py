@@ -82,7 +82,10 @@ def test_a_long_run_has_some_of_its_epochs_and_says_so(report: Report, runs_dir:
     assert line["means"] == pytest.approx([1 / epoch for epoch in line["epochs"]], rel=1e-5)
     assert line["epochs"] == sorted(set(line["epochs"])) and line["sds"] is None
     assert chart["is_log"] is True
-    assert "Lines of more than 400 epochs show 400 of them, of 2,000 at most." in page.texts("p")
+    assert (
+        "Of a line with more than 400 epochs, 400 are drawn, evenly spaced; the longest has 2,000."
+        in page.texts("p")
+    )
 
 
 def test_an_epoch_of_one_seed_alone_has_no_spread(report: Report, runs_dir: Path) -> None:
@@ -301,6 +304,31 @@ def test_a_file_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path
     assert (done.code, done.out) == (2, "")
     assert f"there is a {name} that dlrun report did not write" in done.err
     assert (tmp_path / name).read_text() == "# Mine\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_replaced"),
+    [
+        ("<html>mine", False),
+        ("", True),
+        ('<!doctype html>\n<meta name="generator" content="dlrun 0.1.0">', True),
+        ('<meta name="generator" content="another">', False),
+    ],
+)
+def test_a_page_of_someone_else_is_not_replaced(
+    dlrun: Dlrun, runs_dir: Path, tmp_path: Path, content: str, is_replaced: bool
+) -> None:
+    made(runs_dir)
+    path = tmp_path / "mine.html"
+    path.write_text(content)
+    done = dlrun("report", "last", "-o", path)
+    assert done.code == (0 if is_replaced else 2)
+    if is_replaced:
+        assert dlrun("report", "last", "-o", path).code == 0  # its own
+    else:
+        assert f"there is a mine.html that dlrun report did not write\n  where: {path}" in done.err
+        assert "fix: name another file with -o, or move the file" in done.err
+        assert path.read_text() == content
 
 
 @pytest.mark.parametrize(
