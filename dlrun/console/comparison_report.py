@@ -37,8 +37,9 @@ from dlrun.run_folders.listing import names_apart, overview
 from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.setting_results import SettingResult
-from dlrun.run_folders.sound_entries import summary_entries
-from dlrun.run_folders.sweep_folder import Sweep
+from dlrun.run_folders.sound_entries import out_of_fold_entries, summary_entries
+from dlrun.run_folders.sweep_folder import OUT_OF_FOLD, OUT_OF_FOLD_FIGURES, Sweep
+from dlrun.system.files import is_file
 from dlrun.system.processes import quoted
 
 _MOST_RUNS = 200  # rows of a table
@@ -67,7 +68,7 @@ def report_of_several(
     curves = [each for each in pictures if each.path.stem == CURVES]
     others = [each for each in pictures if each not in curves]
     sections = [
-        Section("Settings", [*_settings(found, of_reference, baselines)]),
+        Section("Settings", [*_settings(found, of_reference, baselines), *_out_of_fold(sweeps)]),
         Section("Curves", [*_curves(found, reference, baselines, curves[0] if len(curves) == 1 else None)]),
         Section("Pictures", [Pictures(others)] if others else []),
         Section("Runs", [*_runs(records, found.metric)]),
@@ -81,6 +82,22 @@ def report_of_several(
     lead = [f"{count}, compared by {found.metric}.", f"The {of_reference}: {said_choice(reference)}"]
     title = first_few([each.name for each in folders], _MOST_NAMED)
     return Report(title, lead, [each for each in sections if each.blocks], __version__)
+
+
+def _out_of_fold(sweeps: Iterable[Sweep]) -> Iterator[Block]:
+    """Yield the figures of the predictions by models that were not trained on the example, of each sweep."""
+    for sweep in sweeps:
+        if not is_file(sweep.folder / OUT_OF_FOLD):
+            continue
+        told = f"{OUT_OF_FOLD} in the folder of {sweep.name} has each example as the models predict it"
+        yield Words(f"{told} that were not trained on it.")
+        if found := out_of_fold_entries(sweep.folder / OUT_OF_FOLD_FIGURES):
+            caption = f"Figures out of fold, on all {found['examples']:,} examples together"
+            rows = [[name, number(own)] for name, own in found["figures"].items()]
+            yield Table(caption, ["figure", "mean"], rows)
+            if chosen := found["epoch_chosen_by"]:
+                flatters = "chose the epochs, which flatters the figures a little"
+                yield Words(f"{chosen} of the same examples {flatters}.")
 
 
 def _said_reference(found: Comparison, records: Sequence[Record]) -> str:

@@ -100,7 +100,7 @@ def yaml_text(value: Any) -> str:
     if isinstance(value, float) and abs(value) >= _LARGE and float(short := f"{value:.6g}") == value:
         return short  # 1e+09 for 1000000000.0
     is_plain = value is not None and value != "" and not isinstance(value, bool | list | dict)
-    return str(value) if is_plain else json.dumps(value)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def shape_text(shape: Sequence[int]) -> str:

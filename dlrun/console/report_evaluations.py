@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dlrun.config.registry import Parts
 from dlrun.console.calibration import figure_rows, said_metric
 from dlrun.console.evaluation import (
     about_evaluation,
@@ -22,6 +23,7 @@ from dlrun.console.numbers import number, said_temperatures, said_thresholds
 from dlrun.console.report_blocks import Block, Table, Warnings, Words, sentence
 from dlrun.console.report_commands import Commands
 from dlrun.results.report_evaluations import Calibration, Evaluation
+from dlrun.results.report_units import with_unit
 from dlrun.run_folders.records import Record
 from dlrun.training.figures import share
 
@@ -34,6 +36,7 @@ def evaluation_blocks(
     evaluations: Sequence[Evaluation],
     calibrations: Sequence[Calibration],
     commands: Commands,
+    parts: Parts,
     is_trained: bool,
 ) -> Iterator[Block]:
     """Yield what `dlrun calibrate` changed, and what each evaluation by `dlrun eval` found."""
@@ -49,9 +52,11 @@ def evaluation_blocks(
             yield Warnings([f"the next evaluation is {each.outdated}: {again} evaluates it again"])
         figures, measured, baselines = evaluation_cells(found)
         cells = [*measured.values(), *baselines.values()]
-        rows = [[figure, *(of[row] for of in cells)] for row, figure in enumerate(figures)]
+        unit = found.get("unit", "")
+        named = [with_unit(figure, unit, parts, figure) for figure in figures]
+        rows = [[name, *(of[row] for of in cells)] for row, name in enumerate(named)]
         yield Table(about_evaluation(found), ["figure", *measured, *baselines], rows)
-        yield from _of_examples(found)
+        yield from _of_examples(found, parts)
         warnings = [*found.get("warnings", ()), about_seen(found), found.get("foreign", "")]
         if not found.get("same_data", True) and "on" not in found:
             warnings.append("the data is not what the model was trained on")
@@ -104,7 +109,7 @@ def _on_validation(made: str, examples: Mapping[str, int]) -> str:
     return f", {made}" + (f" on {examples['valid']:,} validation examples" if "valid" in examples else "")
 
 
-def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
+def _of_examples(found: Mapping[str, Any], parts: Parts) -> Iterator[Block]:
     """Yield the figures of each class or each target of an evaluation."""
     if found.get("per_class"):
         heads, rows, rest = class_cells(found, _MOST_CLASSES)
@@ -117,7 +122,8 @@ def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
         names = list(targets)[:_MOST_TARGETS]
         heads = list(dict.fromkeys(figure for name in names for figure in targets[name]))
         rows = [[name, *(number(targets[name].get(head)) or "–" for head in heads)] for name in names]
-        yield Table(f"Each target of {_named(found)}", ["target", *heads], rows)
+        named = [with_unit(head, found.get("unit", ""), parts, head) for head in heads]
+        yield Table(f"Each target of {_named(found)}", ["target", *named], rows)
         if len(names) < len(targets):
             yield Words(f"The first {len(names)} of {len(targets):,} targets.")
     intervals = dict(islice(found.get("intervals", {}).items(), _MOST_TARGETS))

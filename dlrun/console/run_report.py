@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlrun import __version__
-from dlrun.config.keys import AVERAGED
+from dlrun.config.keys import AVERAGED, FOLDS
 from dlrun.config.registry import Parts
 from dlrun.console.numbers import (
     compact,
@@ -45,6 +46,7 @@ from dlrun.console.training_results import (
 from dlrun.results.report_curves import charts_of_run
 from dlrun.results.report_evaluations import Checkpoints, evaluations_of
 from dlrun.results.report_pictures import CURVES, Picture, pictures_of_run
+from dlrun.results.report_units import with_unit
 from dlrun.run_folders.differences import surroundings_of
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.run import ENDED
@@ -68,10 +70,12 @@ def report_of_run(record: Record, parts: Parts, parts_folder: Path | None = None
     calibrations = checkpoints.calibrations()
     evaluations = evaluations_of(record.run, summary, checkpoints, calibrations)
     pictures = pictures_of_run(record.run, parts, evaluations, calibrations)
-    evaluated = evaluation_blocks(record, evaluations, calibrations, commands, _is_trained(record, summary))
+    evaluated = evaluation_blocks(
+        record, evaluations, calibrations, commands, parts, _is_trained(record, summary)
+    )
     sections = [
-        Section("Results", [*_figures(record, summary, refused)]),
-        Section("Curves", [*_curves(record, summary, pictures)]),
+        Section("Results", [*_figures(record, summary, refused, parts)]),
+        Section("Curves", [*_curves(record, summary, pictures, parts)]),
         Section("Seeds", [*_seeds(summary)]),
         Section("Evaluation", [*evaluated]),
         Section("Pictures", [*_pictures(pictures, of_data=False)]),
@@ -95,6 +99,7 @@ def said_choice(record: Record) -> str:
     return f"{architecture} trained on {dataset}: loss {loss}, optimizer {optimizer}{of_seeds}."
 
 
+_PART_OF_ERROR = re.compile(r" {2,}(?=(?:where|fix|resume): )")  # lines of an error, joined in one
 _CHOSEN = ("architecture", "dataset", "loss", "optimizer")
 
 
@@ -104,8 +109,8 @@ def _said_end(record: Record, summary: Mapping[str, Any]) -> str:
     planned = summary["planned_epochs"]
     end = said_end({**summary, "status": status}) if summary["status"] else status
     of = f" (of {planned:,} epochs)" if planned and planned != summary["epochs"] else ""
-    error = f" {summary['error']}" if summary["error"] else ""
-    return f"{end[:1].upper()}{end[1:]}{of}.{error}"
+    error = [sentence(part).text for part in _PART_OF_ERROR.split(summary["error"] or "") if part]
+    return " ".join([sentence(f"{end}{of}").text, *error])
 
 
 def _is_trained(record: Record, summary: Mapping[str, Any]) -> bool:
@@ -113,8 +118,11 @@ def _is_trained(record: Record, summary: Mapping[str, Any]) -> bool:
     return record.run.status(record.summary) in ENDED and bool(summary["final"])
 
 
-def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str]) -> Iterator[Block]:
+def _figures(
+    record: Record, summary: Mapping[str, Any], refused: Sequence[str], parts: Parts
+) -> Iterator[Block]:
     columns = [column for column in summary["final"] if column not in ("lr", "seconds")]
+    unit = summary["data"]["unit"] if summary["data"] else ""
     if columns and summary["seeds"]:
         measured = measured_cells(summary, columns)
         baselines = {
@@ -122,9 +130,13 @@ def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str])
             for name, figures in baselines_by_name(summary).items()
         }
         cells = [*measured.values(), *baselines.values()]
-        rows = [[column, *(of[row] for of in cells)] for row, column in enumerate(columns)]
+        rows = [
+            [with_unit(column, unit, parts), *(of[row] for of in cells)] for row, column in enumerate(columns)
+        ]
         caption = "Figures of the model and of baselines, which are guesses without a model"
         yield Table(caption if baselines else "Figures", ["figure", *measured, *baselines], rows)
+    elif summary["status"]:
+        yield Words(f"There are no figures{'' if summary['epochs'] else ': no epoch was completed'}.")
     seeds = len(summary["seeds"])
     notes = [
         said_trainset(columns),
@@ -150,8 +162,10 @@ def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str])
         yield Warnings(warnings)
 
 
-def _curves(record: Record, summary: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[Block]:
-    if charts := charts_of_run(record.run.rows(), summary):
+def _curves(
+    record: Record, summary: Mapping[str, Any], pictures: Sequence[Picture], parts: Parts
+) -> Iterator[Block]:
+    if charts := charts_of_run(record.run.rows(), summary, parts):
         yield Charts(charts, next((each for each in pictures if each.path.stem == CURVES), None))
 
 
@@ -184,6 +198,9 @@ def _seeds(summary: Mapping[str, Any]) -> Iterator[Block]:
 
 def data_blocks(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
     """Yield the dataset of a run, its options and the number of examples in each split."""
+    if record.fold is not None:
+        fold = f"fold {record.fold}, one of {record.config.get(FOLDS)}"
+        yield Words(f"The numbers of examples are those of {fold}, which is the validation split here.")
     rows = options_of(record, "dataset")
     if data := summary["data"]:
         rows += [[f"{name} examples", f"{count:,}"] for name, count in data["examples"].items()]

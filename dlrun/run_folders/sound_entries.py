@@ -60,6 +60,7 @@ class AverageEntry(_Entries):
 class DataEntry(_Entries):
     fingerprint: str
     examples: dict[str, Count] = {}
+    unit: str = ""  # of the targets
 
 
 class GitEntry(_Entries):
@@ -187,6 +188,7 @@ class EvaluationEntries(_Entries):
     loss_of_batches: Count | str | None = None
     warnings: list[str] = []
     per_class: dict[str, Rates] = {}
+    unit: str = ""  # of the targets
     counted: str = ""  # of each class, such as pixels
     most_confused: list[Confusion] = []
     per_target: dict[str, dict[str, Figure]] = {}
@@ -249,6 +251,22 @@ def calibration_entries(path: Path) -> dict[str, Any] | None:
     """What is kept beside a checkpoint; None if it has another form than `dlrun calibrate` writes."""
     try:
         return CalibrationEntries.model_validate_json(read_bounded(path, SUMMARY)).model_dump()
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+class OutOfFoldEntries(_Entries):
+    """The entries of a sweep's out_of_fold.json."""
+
+    examples: Count
+    figures: dict[str, Figure]
+    epoch_chosen_by: str | None = None
+
+
+def out_of_fold_entries(path: Path) -> dict[str, Any] | None:
+    """The figures of out-of-fold predictions; None if there is no such file that dlrun wrote."""
+    try:
+        return OutOfFoldEntries.model_validate_json(read_bounded(path, SUMMARY)).model_dump()
     except (OSError, ValueError, RecursionError):
         return None
 

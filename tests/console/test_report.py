@@ -157,9 +157,39 @@ def test_a_run_without_results_says_so(report: Report, runs_dir: Path, text: str
 
 
 def test_the_error_that_ended_a_run_is_told(report: Report, runs_dir: Path) -> None:
-    run = made(runs_dir, status="diverged", error="error: the loss is nan", planned_epochs=9, seconds=2.0)
-    said = "Diverged after epoch 3 in 2.0 s (of 9 epochs). error: the loss is nan"
+    run = made(
+        runs_dir,
+        status="diverged",
+        error="error: the loss is nan   fix: lower optimizer.lr",
+        planned_epochs=9,
+        seconds=2.0,
+    )
+    said = "Diverged after epoch 3 in 2.0 s (of 9 epochs). Error: the loss is nan. Fix: lower optimizer.lr."
     assert said in report(run.folder).texts("p")
+
+
+def test_a_run_that_ended_before_it_had_figures_says_so_and_is_not_to_be_evaluated(
+    report: Report, runs_dir: Path
+) -> None:
+    page = report(made(runs_dir, status="diverged", epochs=0, final={}).folder)
+    assert "There are no figures: no epoch was completed." in page.texts("p")
+    assert not [text for text in page.texts("p") if "dlrun eval" in text]
+
+
+def test_figures_in_the_unit_of_the_target_have_it(report: Report, runs_dir: Path) -> None:
+    final = {"test_mae": [2.5], "test_rmse_average": [3.0], "test_r2": [0.5], "test_lost": [1.0]}
+    run = made(runs_dir, final=final, data={"fingerprint": "abc", "unit": "€"})
+    with_rows(run, ["1,0,2.5,0.5,0.1,1"], "epoch,seed,test_mae,test_r2,lr,seconds")
+    of_targets = {"per_target": {"rent": {"mae": 2.5, "r2": 0.5}}, "unit": "€"}
+    figures = {"metrics": {"mae": 2.5, "r2": 0.5}, "per_seed": {"0": {"loss": 7.0, "mae": 2.5, "r2": 0.5}}}
+    run.write_json("eval/test.json", EVALUATED | {"baselines": {}} | of_targets | figures)
+    page = report(run.folder)
+    tables = page.tables()
+    names = [row[0] for row in tables["Figures"][1:]]
+    assert names == ["test_mae, €", "test_rmse_average, €", "test_r2", "test_lost"]
+    assert [chart["title"] for chart in page.charts()] == ["MAE, €", "R²"]
+    assert [row[0] for row in tables["small-001, epoch 3, 4 test examples"]][1:] == ["loss", "mae, €", "r2"]
+    assert tables["Each target of test"][0] == ["target", "mae, €", "r2"]
 
 
 def test_an_evaluation_is_part_of_it(report: Report, runs_dir: Path) -> None:

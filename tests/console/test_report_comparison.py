@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,23 @@ def test_a_sweep_has_the_baselines_of_its_data_and_the_values_that_won(
 )
 def test_large_values_are_written_without_their_zeros(value: float, text: str) -> None:
     assert value_text(value) == text
+
+
+def test_folds_have_the_figures_of_all_their_predictions(report: Report, runs_dir: Path) -> None:
+    with_folds = {"dataset": {"name": "spiral", "points": 20, "folds": 2, "fold": 0}}
+    sweep = made_sweep(runs_dir, [with_folds], [[0.5]])
+    fold = "The numbers of examples are those of fold 0, one of 2, which is the validation split here."
+    page = report("small-sweep")
+    assert fold in page.texts("p") and not [text for text in page.texts("p") if "out_of_fold" in text]
+    (sweep.folder / "out_of_fold.csv").write_text("fold,input\n")
+    said = "out_of_fold.csv in the folder of small-sweep-001 has each example as the models predict it"
+    caption = "Figures out of fold, on all 1,234 examples together"
+    page = report("small-sweep")  # of an earlier dlrun, which kept no figures
+    assert f"{said} that were not trained on it." in page.texts("p") and caption not in page.tables()
+    found = {"examples": 1234, "figures": {"accuracy": 0.75}, "epoch_chosen_by": "valid_loss"}
+    (sweep.folder / "out_of_fold.json").write_text(json.dumps(found))
+    page = report("small-sweep")
+    assert page.tables()[caption] == [["figure", "mean"], ["accuracy", "0.7500"]]
+    assert any(
+        text.startswith("valid_loss of the same examples chose the epochs") for text in page.texts("p")
+    )

@@ -88,7 +88,6 @@
     }));
     const state = { log: chart.is_log, weight: 0, epoch: null };
     const every = lines.flatMap((line) => line.means);
-    const details = home.querySelector("details");
 
     const controls = element(home, "div", { class: "controls" });
     if (every.every((value) => value > 0)) {
@@ -115,7 +114,7 @@
     const legend = element(home, "div", { class: "legend", role: "group", "aria-label": `Lines of ${chart.title}` });
     const tip = element(home, "div", { class: "tip", role: "status" });
     tip.hidden = true;
-    home.append(details);
+    home.append(...home.querySelectorAll(":scope > details, :scope > p"));
 
     for (const each of [...lines, ...levels]) {
       const button = element(legend, "button", { type: "button", "aria-pressed": "true" });
