@@ -69,7 +69,9 @@ def report_of_run(record: Record, parts: Parts, parts_folder: Path | None = None
     checkpoints = Checkpoints(record.run)
     calibrations = checkpoints.calibrations()
     evaluations = evaluations_of(record.run, summary, checkpoints, calibrations)
-    pictures = pictures_of_run(record.run, parts, evaluations, calibrations)
+    pictures = pictures_of_run(
+        record.run, parts, evaluations, calibrations, has_several_seeds=len(record.seeds) > 1
+    )
     evaluated = evaluation_blocks(
         record, evaluations, calibrations, commands, parts, _is_trained(record, summary)
     )

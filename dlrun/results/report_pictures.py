@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from dlrun.system.files import read_bounded
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 _MOST_BYTES = 1 << 25  # of a picture that is read
 _SPLITS = ("train", "valid", "test")
+_OF_SEEDS = re.compile(r",? (the )?means? over seeds( ± 1 sd)?")  # in the docstrings of plots
 CURVES = "curves"  # the name of the picture that a report replaces by its own
 
 
@@ -43,7 +45,12 @@ class Picture:
 
 
 def pictures_of_run(
-    run: Run, parts: Parts, evaluations: Sequence[Evaluation] = (), calibrations: Sequence[Calibration] = ()
+    run: Run,
+    parts: Parts,
+    evaluations: Sequence[Evaluation],
+    calibrations: Sequence[Calibration],
+    *,
+    has_several_seeds: bool,
 ) -> list[Picture]:
     """The pictures that a run and its evaluations have drawn, each once: an evaluation may repeat one.
 
@@ -52,6 +59,7 @@ def pictures_of_run(
     found = dict[bytes, Picture]()
     for path in files_in(run.plots, run.folder / "eval"):
         said, of_data = _said(path, parts)
+        said = said if has_several_seeds else _OF_SEEDS.sub("", said)
         is_of_run = path.parent == run.plots
         why = _before(path, calibrations) if is_of_run else _of_evaluation(path, evaluations)
         if picture := read_picture(path, f"{said.removesuffix('.')}; {why}." if why else said, of_data):

@@ -228,6 +228,15 @@ def test_pictures_are_in_the_file_and_others_are_not(report: Report, runs_dir: P
     assert image["alt"].startswith("The ") and image["alt"].endswith(".")
 
 
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_pictures_of_one_seed_speak_of_no_others(report: Report, runs_dir: Path, seeds: list[int]) -> None:
+    run = made(runs_dir, {"seeds": seeds})
+    (run.plots / "confusion_matrix.png").write_bytes(PNG)
+    [(image, _)] = report(run.folder).of("img")
+    of_seeds = ", means over seeds" * (len(seeds) > 1)
+    assert image["alt"] == f"The confusion matrix, row-normalised: percentages of each true class{of_seeds}."
+
+
 def test_the_largest_pictures_are_left_out_of_a_large_report(
     report: Report, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
