@@ -107,7 +107,8 @@ def _said_reference(found: Comparison, records: Sequence[Record]) -> str:
     which = "best setting" if found.is_ranked else "first setting"
     which += "" if found.is_ranked or is_first else f" that has {found.metric}"
     values = _label(group, list(group.shown))
-    return ", ".join([which, *[values] * (0 < len(values) <= _LONGEST_LABEL), runs_of_setting(group)])
+    runs = runs_of_setting(group)
+    return f"{which}, {values} ({runs})" if 0 < len(values) <= _LONGEST_LABEL else f"{which}, {runs}"
 
 
 def _have_same_data(records: Iterable[Record]) -> bool:

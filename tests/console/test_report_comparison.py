@@ -106,7 +106,7 @@ def test_a_sweep_has_the_baselines_of_its_data_and_the_values_that_won(
     assert page.charts()[0]["levels"] == [["class prior, train", 0.375]]
     said = "train_accuracy of baselines, which are guesses without a model: class prior 0.3750."
     assert said in page.texts("p")
-    assert any(text.startswith("The best setting, epochs 3, small-002: mlp") for text in page.texts("p"))
+    assert any(text.startswith("The best setting, epochs 3 (small-002): mlp") for text in page.texts("p"))
     other = sweep.trials[0].run
     other.write_json("summary.json", other.summary() | {"data": {"fingerprint": "def"}})
     page = report("small-sweep")
