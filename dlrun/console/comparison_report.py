@@ -32,7 +32,7 @@ from dlrun.console.run_report import (
 from dlrun.errors import first_few
 from dlrun.results.report_curves import charts_of_settings, drawn_settings
 from dlrun.results.report_pictures import CURVES, Picture, pictures_of_sweep
-from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.comparison import Comparison, said_other_losses
 from dlrun.run_folders.listing import names_apart, overview
 from dlrun.run_folders.records import Record, at
 from dlrun.run_folders.run import Run
@@ -62,7 +62,7 @@ def report_of_several(
     reference = next(each for each in records if each.run.folder == first.folder)
     summary, _ = summary_entries(reference.summary)
     of_reference = _said_reference(found, records)
-    of_config = f"Of {reference.name}, of the {of_reference.partition(',')[0]}:"
+    told = f"{of_reference}, {_said_setting(found.groups[0])}"
     baselines = summary["baselines"] if _have_same_data(records) else {}
     pictures = [picture for sweep in sweeps for picture in pictures_of_sweep(sweep.plots)]
     curves = [each for each in pictures if each.path.stem == CURVES]
@@ -74,12 +74,12 @@ def report_of_several(
         Section("Runs", [*_runs(records, found.metric)]),
         Section("Data", [*data_blocks(reference, summary)]),
         Section("Model", [*model_blocks(reference, summary)]),
-        Section("Config", [Words(of_config), *config_blocks(reference)]),
+        Section("Config", [Words(f"Of {reference.name}, of the {of_reference}:"), *config_blocks(reference)]),
         Section("Repeat it", [*_repetition(sweeps, asked, commands), *environment_blocks(reference)]),
     ]
     settings, runs = len(found.groups), len(records)
     count = f"{settings} setting{'s' * (settings != 1)}, {runs} run{'s' * (runs != 1)}"
-    lead = [f"{count}, compared by {found.metric}.", f"The {of_reference}: {said_choice(reference)}"]
+    lead = [f"{count}, compared by {found.metric}.", f"The {told}: {said_choice(reference)}"]
     title = first_few([each.name for each in folders], _MOST_NAMED)
     return Report(title, lead, [each for each in sections if each.blocks], __version__)
 
@@ -101,14 +101,17 @@ def _out_of_fold(sweeps: Iterable[Sweep]) -> Iterator[Block]:
 
 
 def _said_reference(found: Comparison, records: Sequence[Record]) -> str:
-    """The setting that others are compared with, in words: the values that tell it, and its runs."""
-    group = found.groups[0]
-    is_first = records[0].run.folder in {run.folder for run in group.runs}
-    which = "best setting" if found.is_ranked else "first setting"
-    which += "" if found.is_ranked or is_first else f" that has {found.metric}"
-    values = _label(group, list(group.shown))
-    runs = runs_of_setting(group)
-    return f"{which}, {values} ({runs})" if 0 < len(values) <= _LONGEST_LABEL else f"{which}, {runs}"
+    """The setting that others are compared with, in words: the best one, or the first that has a figure."""
+    if found.is_ranked:
+        return "best setting"
+    is_first = records[0].run.folder in {run.folder for run in found.groups[0].runs}
+    return "first setting" if is_first else f"first setting that has {found.metric}"
+
+
+def _said_setting(group: SettingResult) -> str:
+    """A setting in words: the values that tell it, if they are not too long, and its runs."""
+    values, runs = _label(group, list(group.shown)), runs_of_setting(group)
+    return f"{values} ({runs})" if 0 < len(values) <= _LONGEST_LABEL else runs
 
 
 def _have_same_data(records: Iterable[Record]) -> bool:
@@ -120,8 +123,7 @@ def _settings(found: Comparison, of_reference: str, baselines: Mapping[str, Any]
     """Yield the settings with their figures and verdicts, and the figures of baselines."""
     keys = list(dict.fromkeys(key for group in found.groups for key in group.shown))
     heads, rows = comparison_cells(found, keys, names_of_runs(found.groups))
-    beside = of_reference.partition(",")[0]
-    several = f"The keys that differ, {found.metric}, and the difference from the {beside}"
+    several = f"The keys that differ, {found.metric}, and the difference from the {of_reference}"
     caption = several if len(rows) > 1 else f"{found.metric} of one setting"
     yield Table(caption, [head or "remark" for head in heads], rows[:_MOST_SETTINGS])
     if len(rows) > _MOST_SETTINGS:
@@ -129,7 +131,8 @@ def _settings(found: Comparison, of_reference: str, baselines: Mapping[str, Any]
     if found.meaning:
         yield sentence(found.meaning)
     split, _, figure = found.column.partition("_")
-    guesses = {name: own.get(figure) for name, own in baselines.get(split, {}).items()}
+    is_alike = not said_other_losses(found.groups, found.column)
+    guesses = {name: own.get(figure) for name, own in baselines.get(split, {}).items() if is_alike}
     if known := [f"{name} {number(value)}" for name, value in guesses.items() if value is not None]:
         yield Words(f"{found.column} of baselines, which are guesses without a model: {', '.join(known)}.")
     if found.notes:

@@ -129,7 +129,9 @@ def _of_examples(found: Mapping[str, Any], parts: Parts) -> Iterator[Block]:
     intervals = dict(islice(found.get("intervals", {}).items(), _MOST_TARGETS))
     for heads, rows in (interval_cells(intervals), quantile_cells(intervals)):
         if rows:
-            yield Table(f"Predicted {heads[1]}s of {_named(found)}", heads, rows)
+            unit = f", {found['unit']}" if found.get("unit") else ""
+            named = [f"{head}{unit * (head == 'mean width')}" for head in heads]
+            yield Table(f"Predicted {heads[1]}s of {_named(found)}", named, rows)
 
 
 def _named(found: Mapping[str, Any]) -> str:

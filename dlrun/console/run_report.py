@@ -46,7 +46,7 @@ from dlrun.console.training_results import (
 from dlrun.results.report_curves import charts_of_run
 from dlrun.results.report_evaluations import Checkpoints, evaluations_of
 from dlrun.results.report_pictures import CURVES, Picture, pictures_of_run
-from dlrun.results.report_units import with_unit
+from dlrun.results.report_units import unit_of, with_unit
 from dlrun.run_folders.differences import surroundings_of
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.run import ENDED
@@ -124,7 +124,7 @@ def _figures(
     record: Record, summary: Mapping[str, Any], refused: Sequence[str], parts: Parts
 ) -> Iterator[Block]:
     columns = [column for column in summary["final"] if column not in ("lr", "seconds")]
-    unit = summary["data"]["unit"] if summary["data"] else ""
+    unit = unit_of(summary)
     if columns and summary["seeds"]:
         measured = measured_cells(summary, columns)
         baselines = {

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dlrun.config.registry import Parts
-from dlrun.results.report_units import with_unit
+from dlrun.results.report_units import unit_of, with_unit
 from dlrun.run_folders.comparison import Comparison, figure_of, said_other_losses
 from dlrun.run_folders.records import LARGEST
 from dlrun.run_folders.setting_curves import over_epochs, rows_of
@@ -49,7 +49,6 @@ class Chart:
 
 def charts_of_run(rows: Mapping[str, Sequence[Any]], summary: Mapping[str, Any], parts: Parts) -> list[Chart]:
     """The charts of a run's loss, metrics and learning rate, by its metrics.csv and summary."""
-    unit = summary["data"]["unit"] if summary["data"] else ""
     columns = [name for name in rows if name not in ("epoch", "seed", "seconds")]
     best = summary["best"]
     marks = [(f"best {best['monitor']}", best["epoch"])] if _is_of_one_epoch(best) else []
@@ -60,7 +59,7 @@ def charts_of_run(rows: Mapping[str, Sequence[Any]], summary: Mapping[str, Any],
         if lines:
             levels = list(_levels(figure, [line.name for line in lines], summary["baselines"]))
             title = "learning rate" if figure == "lr" else figure_name(figure)
-            title = with_unit(title, unit, parts, figure)
+            title = with_unit(title, unit_of(summary), parts, figure)
             charts.append(Chart(title, lines, levels, marks, _is_log(figure, lines)))
     return charts
 

@@ -16,9 +16,10 @@ from dlrun.system.files import is_file
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `dlrun calibrate` has kept beside a checkpoint; `is_current` if it belongs to that checkpoint.
+    """What `dlrun calibrate` has kept beside a checkpoint.
 
-    `found` are the entries of the file, None for one that dlrun does not write.
+    `found` are the entries of the file, None for one that dlrun does not write. It `is_current` unless the
+    checkpoint is another one now.
     """
 
     path: Path
@@ -48,7 +49,7 @@ class Evaluation:
         """The command that evaluates the same again, behind the name of the run."""
         assert self.found, "a file of another form has no command"
         split, on = self.found["split"], self.found.get("on")
-        words = ["--on", on] if on else ["--split", split] if split != "test" else []
+        words = ["--on", on] if on else ["--split", split] if split and split != "test" else []
         words += ["--weights", self.found["weights"]] if "weights" in self.found else []
         words += ["--tta", self.found["tta"]] if "tta" in self.found else []
         return words + ["--checkpoint", "last"] * (Path(self.found["checkpoint"]).name == "last.pt")
@@ -82,7 +83,7 @@ class Checkpoints:
             path = checkpoint.with_suffix(".calibration.json")
             if is_file(path) and not path.is_symlink():
                 entries = calibration_entries(path)
-                is_current = entries is not None and entries["sha256"] == self.digest(checkpoint)
+                is_current = entries is not None and self.digest(checkpoint) in ("", entries["sha256"])
                 found.append(Calibration(path, checkpoint, entries, is_current))
         return found
 

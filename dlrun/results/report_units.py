@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
 from dlrun.run_folders.comparison import figure_of
+
+
+def unit_of(summary: Mapping[str, Any]) -> str:
+    """The unit of the targets of a run; "" if there is none, or an earlier dlrun has not recorded it."""
+    return str(summary["data"]["unit"]) if summary["data"] else ""
 
 
 def with_unit(name: str, unit: str, parts: Parts, figure: str = "") -> str:

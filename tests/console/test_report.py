@@ -190,6 +190,7 @@ def test_figures_in_the_unit_of_the_target_have_it(report: Report, runs_dir: Pat
     assert [chart["title"] for chart in page.charts()] == ["MAE, €", "R²"]
     assert [row[0] for row in tables["small-001, epoch 3, 4 test examples"]][1:] == ["loss", "mae, €", "r2"]
     assert tables["Each target of test"][0] == ["target", "mae, €", "r2"]
+    assert tables["Predicted intervals of test"][0][-1] == "mean width, €"
 
 
 def test_an_evaluation_is_part_of_it(report: Report, runs_dir: Path) -> None:

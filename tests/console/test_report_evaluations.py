@@ -149,6 +149,8 @@ def test_a_calibration_is_told_and_what_is_from_before_it_is_marked(report: Repo
     page = report(run.folder)
     assert before not in page.texts("li")
     assert not [own for own, _ in page.of("img") if "before" in own["alt"]]
+    run.best.unlink()  # as in a copy without the weights
+    assert fitted in report(run.folder).texts("p")
 
 
 def test_thresholds_are_told(report: Report, runs_dir: Path) -> None:
