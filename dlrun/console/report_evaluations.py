@@ -49,7 +49,7 @@ def evaluation_blocks(
             continue
         if each.outdated:
             again = commands.text("dlrun", "eval", record.name, *each.words)
-            yield Warnings([f"the next evaluation is {each.outdated}: {again} evaluates it again"])
+            yield Warnings([f"the evaluation below is {each.outdated}: {again} evaluates it again"])
         figures, measured, baselines = evaluation_cells(found)
         cells = [*measured.values(), *baselines.values()]
         unit = found.get("unit", "")

@@ -113,10 +113,10 @@ def _refuse_other_page(path: Path) -> None:
     try:
         with open_to_read(path) as file:
             start = file.read(_WITHIN).decode(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # what writing says of a folder
         return
-    except OSError:  # a folder, or a file that may not be read: writing it will be refused
-        start = ""
+    except OSError as error:
+        raise _other(path.name, path, _ANOTHER_FILE) from error
     if start and _PAGE_MARK not in start:
         raise _other(path.name, path, _ANOTHER_FILE)
 

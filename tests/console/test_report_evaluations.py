@@ -91,7 +91,7 @@ def test_an_evaluation_of_an_earlier_checkpoint_is_marked_with_its_pictures(
     page = report(run.folder)
     earlier = "of epoch 3; the run went on to epoch 5"
     assert [text for text in page.texts("li") if "evaluat" in text] == [
-        f"the next evaluation is {earlier}: dlrun eval small-001 evaluates it again"
+        f"the evaluation below is {earlier}: dlrun eval small-001 evaluates it again"
     ]
     assert [earlier in own["alt"] for own, _ in page.of("img")] == [True, False]
 
@@ -117,7 +117,7 @@ def test_without_the_checkpoint_its_epoch_tells(
 ) -> None:
     run = made(runs_dir, best={"epoch": epoch, "monitor": "train_loss", "figures": {}})
     run.write_json("eval/test.json", EVALUATED)
-    said = "the next evaluation is of epoch 3; best.pt is another file now"
+    said = "the evaluation below is of epoch 3; best.pt is another file now"
     assert any(said in text for text in report(run.folder).texts("li")) is is_marked
 
 
@@ -140,7 +140,7 @@ def test_a_calibration_is_told_and_what_is_from_before_it_is_marked(report: Repo
     fitted = "Calibrated by dlrun calibrate: temperature 1.5, fitted on 1,250 validation examples."
     assert fitted in page.texts("p") and "few" in page.texts("li")
     assert page.tables()["Figures as trained and calibrated"][1:] == [["test_ece", "0.2000", "0.1000"]]
-    before = "the next evaluation is from before dlrun calibrate: dlrun eval small-001 evaluates it again"
+    before = "the evaluation below is from before dlrun calibrate: dlrun eval small-001 evaluates it again"
     assert before in page.texts("li")
     marked = [own["alt"].endswith("; from before dlrun calibrate.") for own, _ in page.of("img")]
     assert marked == [True, False]  # a temperature changes no decision
