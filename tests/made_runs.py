@@ -18,6 +18,24 @@ from dlrun.system.processes import now
 
 Values = list[float | None]
 SGD = {"name": "sgd", "lr": 0.01}
+EVALUATED: dict[str, Any] = {  # a report of `dlrun eval`
+    "run": "small-001",
+    "checkpoint": "best.pt",
+    "sha256": "0",
+    "epoch": 3,
+    "split": "test",
+    "examples": 4,
+    "metrics": {"accuracy": 0.5},
+    "per_seed": {"0": {"loss": 0.7, "accuracy": 0.5}},
+    "baselines": {"class prior": {"loss": 1.1, "accuracy": 0.3}},
+    "per_class": {"cat": {"precision": 0.25, "recall": None, "f1": 0.5, "examples": 4}},
+    "intervals": {
+        "rent": {
+            "between": [{"levels": [0.1, 0.9], "promised": 0.8, "covered": 0.75, "mean_width": 3.5}],
+            "below": [{"level": 0.1, "share": 0.125}],
+        }
+    },
+}
 
 
 def config_of(changes: dict[str, Any]) -> Config:

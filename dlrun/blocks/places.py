@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,7 @@ class ClassAtPlaces(Task):
 
     decision: Decision
     metrics: tuple[str, ...] = ("accuracy",)
+    places_name = "places"  # what they are called in tables
 
     def __init__(self, data: Data, loss: LossPart) -> None:
         super().__init__(data, loss)
@@ -144,7 +146,7 @@ class ClassAtPlaces(Task):
     def report(self, copies: int) -> Report:
         if len(self.data.classes) > MOST_CLASSES:
             return Report()
-        return _ConfusionsOfPlaces(self.data.classes, self.decision, copies)
+        return _ConfusionsOfPlaces(self.data.classes, self.decision, copies, self.places_name)
 
     def decided(self, outputs: Tensor) -> Tensor:
         """The classes (*places) that copies predict together for one input, from the outputs (copies, …)."""
@@ -182,6 +184,13 @@ class ClassAtPlaces(Task):
 
 class _ConfusionsOfPlaces(Confusions):
     """The confusions over all places that count."""
+
+    def __init__(self, classes: Sequence[str], decision: Decision, copies: int, places_name: str) -> None:
+        super().__init__(classes, decision, copies)
+        self.places_name = places_name
+
+    def sections(self, seeds: list[int]) -> dict[str, Any]:
+        return {"counted": self.places_name} | super().sections(seeds)
 
     def add_copy(self, index: int, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
         flat = targets.flatten()

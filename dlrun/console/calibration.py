@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from dlrun.console.layout import class_name, plain_table
+from dlrun.console.layout import class_name, plain_table, short_names
 from dlrun.console.numbers import of_seeds, said_temperatures, said_thresholds, short_text
 from dlrun.console.streams import err, out, print_line, print_warning
 from dlrun.results.calibration import DROPPED
@@ -45,7 +46,7 @@ def print_thresholds(report: Mapping[str, Any], file: Path) -> None:
     thresholds, figures = chosen["above"], chosen["figures"]
     at = f" at {said_temperatures(report['temperatures'])}" if report["temperatures"] else ""
     examples = (
-        f"chosen by {_said_metric(chosen['metric'])} on {chosen['examples']['valid']:,} validation examples"
+        f"chosen by {said_metric(chosen['metric'])} on {chosen['examples']['valid']:,} validation examples"
     )
     about = f"{report['run'] or report['checkpoint']}, {said_thresholds(thresholds)}{at}, {examples}"
     print_line(about, console)
@@ -74,8 +75,9 @@ def _print_labels(thresholds: Mapping[str, float], console: Console) -> None:
     table = plain_table()
     table.add_column("label")
     table.add_column("above", justify="right")
-    for name in list(thresholds)[:_MOST_LABELS]:
-        table.add_row(Text(class_name(name)), share(thresholds[name]))
+    shown = dict(islice(thresholds.items(), _MOST_LABELS))
+    for name, above in zip(short_names(shown), shown.values(), strict=True):
+        table.add_row(Text(name), share(above))
     console.print(table)
     if len(thresholds) > _MOST_LABELS:
         print_line(f"the first {_MOST_LABELS} of {len(thresholds):,} labels; --json has all", console)
@@ -86,13 +88,21 @@ def _print_figures(figures: Mapping[str, Any], before: str, after: str, console:
     table = plain_table()
     for heading in ("", before, after):
         table.add_column(heading, justify="right" if heading else "left")
-    for split, of_split in figures.items():
-        for figure, values in of_split["before"].items():
-            table.add_row(f"{split}_{figure}", of_seeds(values), of_seeds(of_split["after"][figure]))
+    for row in figure_rows(figures):
+        table.add_row(*row)
     console.print(table)
 
 
-def _said_metric(choice: str | Mapping[str, Any]) -> str:
+def figure_rows(figures: Mapping[str, Any]) -> list[list[str]]:
+    """The name of each figure of each split, and its cells before and after."""
+    return [
+        [f"{split}_{figure}", of_seeds(values), of_seeds(of_split["after"].get(figure))]
+        for split, of_split in figures.items()
+        for figure, values in of_split["before"].items()
+    ]
+
+
+def said_metric(choice: str | Mapping[str, Any]) -> str:
     """A metric with its options in words: `f1 (average macro)`."""
     if isinstance(choice, str):
         return choice

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.config.dumping import dump
-from dlrun.console.layout import class_name, plain_table
+from dlrun.console.layout import plain_table, short_names
 from dlrun.console.numbers import inputs_text, number
 from dlrun.console.streams import clean, out, print_line, print_unbroken, print_warning
 from dlrun.results.table_columns import ColumnFacts, grouped
@@ -32,9 +32,9 @@ def print_preview(found: Mapping[str, Any]) -> None:
         balance.add_column("label" if counted == "labels" else "class")
         for name in found["splits"]:
             balance.add_column(name, justify="right")
-        for name in found["classes"]:
+        for name, short in zip(found["classes"], short_names(found["classes"]), strict=True):
             cells = [f"{split[counted][name]:,}" for split in found["splits"].values()]
-            balance.add_row(Text(class_name(name)), *cells)
+            balance.add_row(Text(short), *cells)
         console.print(balance)
     ranges = plain_table()
     ranges.add_column("training split")
@@ -50,10 +50,8 @@ def print_preview(found: Mapping[str, Any]) -> None:
             rows[f"{found['target'] or 'target'}{unit}, {name}"] = split["target"]
         for target, figures in split.get("targets", {}).items():
             rows[f"{target}{unit}, {name}"] = figures
-    for name, figures in rows.items():
-        ranges.add_row(
-            Text(clean(name[:60])), *(number(figures[key]) for key in ("min", "mean", "sd", "max"))
-        )
+    for short, figures in zip(short_names(rows, 60), rows.values(), strict=True):
+        ranges.add_row(Text(short), *(number(figures[key]) for key in ("min", "mean", "sd", "max")))
     if rows:
         console.print(ranges)
     for text in found["findings"]:
@@ -78,12 +76,12 @@ def print_columns(columns: Sequence[ColumnFacts]) -> None:
     table.add_column("most frequent")
     table.add_column("tells", justify="right")
     table.add_column("")
-    for each in shown:
+    for each, short in zip(shown, short_names(each.name for each in shown), strict=True):
         usual = f"{each.usual[:24]} ({each.share:.0%})" if each.usual else ""
         tells = "" if each.tells is None else f"{each.tells:.2f}"
         kind = f"{each.count:,} {each.kind}s" if each.count > 1 else each.kind
         counts = (f"{each.missing:,}" if each.missing else "", f"{each.different:,}")
-        texts = (each.name[:40], kind, *counts, each.low, each.high, usual, tells, each.remark)
+        texts = (short, kind, *counts, each.low, each.high, usual, tells, each.remark)
         table.add_row(*(Text(clean(text)) for text in texts))
     console = out()
     console.print(table)

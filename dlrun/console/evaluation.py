@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.console.layout import class_name, plain_table, print_figures
+from dlrun.console.layout import class_name, plain_table, print_figures, short_names
 from dlrun.console.numbers import number, of_seeds, said_batches, said_temperatures, said_thresholds
 from dlrun.console.streams import clean, err, out, print_line, print_warning
 
 _OF_TARGETS = ("mae", "rmse", "r2")
 _MOST_TARGETS = 12
 _MOST_CLASSES = 20  # in the table of classes
+_LONGEST_TARGET = 60  # characters of a name
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:
@@ -39,8 +40,8 @@ def print_evaluation(found: Mapping[str, Any]) -> None:
         classes.add_column(first)
         for heading in others:
             classes.add_column(heading, justify="right")
-        for row in rows:
-            classes.add_row(*map(Text, row))
+        for name, row in zip(short_names(row[0] for row in rows), rows, strict=True):
+            classes.add_row(*map(Text, [name, *row[1:]]))
         console.print(classes)
         if rest:
             print_line(f"{rest}; --json has all, --csv every example", console)
@@ -110,11 +111,17 @@ def class_cells(
     rows = []
     for name in shown:
         cells = [number(named[name][figure]) or "–" for figure in ("precision", "recall", "f1")]
-        cells += [str(named[name]["examples"]), *(f"{named[name][key]:,.6g}" for key in weighted)]
+        cells += [f"{named[name]['examples']:,}", *(f"{named[name][key]:,.6g}" for key in weighted)]
         rows.append([class_name(name), *cells])
     left_out = len(shown) < len(named)
     rest = f"the {len(shown)} of {len(named):,} classes with the lowest f1" if left_out else ""
-    return ["class", "precision", "recall", "f1", "examples", *weighted], rows, rest
+    return ["class", "precision", "recall", "f1", _counted(found), *weighted], rows, rest
+
+
+def _counted(found: Mapping[str, Any]) -> str:
+    """The unit that an evaluation counts of each class; earlier ones do not name it."""
+    most = max((each["examples"] for each in found["per_class"].values()), default=0)
+    return str(found.get("counted") or ("examples" if most <= found["examples"] else "pixels or positions"))
 
 
 def said_confusions(found: Mapping[str, Any]) -> str:
@@ -195,8 +202,8 @@ def _print_intervals(found: Mapping[str, Mapping[str, Any]], console: Console) -
         table.add_column(first)
         for heading in others:
             table.add_column(heading, justify="right")
-        for row in rows:
-            table.add_row(*map(Text, row))
+        for name, row in zip(short_names((row[0] for row in rows), _LONGEST_TARGET), rows, strict=True):
+            table.add_row(*map(Text, [name, *row[1:]]))
         if rows:
             console.print(table)
     if len(shown) < len(found):
@@ -210,14 +217,14 @@ def interval_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], l
         for each in own["between"]:
             ends = " to ".join(f"{level:.3g}" for level in each["levels"])
             shares = (f"{100 * each[key]:.1f} %" for key in ("promised", "covered"))
-            rows.append([clean(name[:60]), ends, *shares, number(each["mean_width"])])
+            rows.append([clean(name), ends, *shares, number(each["mean_width"])])
     return ["target", "interval", "promised", "covered", "mean width"], rows
 
 
 def quantile_cells(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row for each predicted quantile of each target: the share that lies below it."""
     rows = [
-        [clean(name[:60]), f"{each['level']:.3g}", f"{100 * each['share']:.1f} %"]
+        [clean(name), f"{each['level']:.3g}", f"{100 * each['share']:.1f} %"]
         for name, own in found.items()
         for each in own["below"]
     ]
@@ -231,8 +238,8 @@ def _targets_table(found: Mapping[str, Mapping[str, float | None]]) -> Table:
     for heading in _OF_TARGETS:
         table.add_column(heading, justify="right")
     names, rows = list(found), min(len(found), _MOST_TARGETS)
-    for row in range(rows):
-        name = names[round(row * (len(names) - 1) / (rows - 1))]
+    shown = [names[round(row * (len(names) - 1) / max(1, rows - 1))] for row in range(rows)]
+    for name, short in zip(shown, short_names(shown, _LONGEST_TARGET), strict=True):
         cells = [number(found[name][figure]) or "–" for figure in _OF_TARGETS]
-        table.add_row(Text(clean(name[:60])), *cells)
+        table.add_row(Text(short), *cells)
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -108,5 +109,24 @@ def headings(keys: Sequence[str]) -> list[str]:
 
 
 def class_name(name: str) -> str:
-    """The name of a class in a table; one that would be blank, such as a space or a line end, is quoted."""
-    return clean(name[:40]) if name.strip() else repr(name)
+    """The name of a class in words; one that would be blank, such as a space or a line end, is quoted."""
+    return clean(name) if name.strip() else repr(name)
+
+
+def short_names(names: Iterable[str], most: int = 40) -> list[str]:
+    """Names for a table: a longer one is cut to `most` characters, with … for what is left out.
+
+    Names that differ stay different: where their beginnings are the same, the ends are shown, or all of them.
+    """
+    every = [class_name(name) for name in names]
+    forms = [_forms(name, most) for name in every]
+    times = Counter(form for name in dict(zip(every, forms, strict=True)).values() for form in {*name})
+    return [next((form for form in own if times[form] == 1), own[-1]) for own in forms]
+
+
+def _forms(name: str, most: int) -> tuple[str, ...]:
+    """A name cut at its end, then in its middle, then whole; a short one as it is."""
+    if len(name) <= most:
+        return (name,)
+    half = (most - 1) // 2
+    return _cut(name, most), f"{name[: most - 1 - half]}…{name[-half:]}", name

@@ -9,6 +9,8 @@ from typing import Any
 from dlrun.console.layout import class_name
 from dlrun.errors import one_line, shortened
 
+_LARGE = 1e6  # a float from which its zeros are not written
+
 
 def number(value: float | None, spread: float | None = None) -> str:
     """A figure with four decimals, or four digits if it is small or large; with its spread if given."""
@@ -95,8 +97,10 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 
 def yaml_text(value: Any) -> str:
+    if isinstance(value, float) and abs(value) >= _LARGE and float(short := f"{value:.6g}") == value:
+        return short  # 1e+09 for 1000000000.0
     is_plain = value is not None and value != "" and not isinstance(value, bool | list | dict)
-    return str(value) if is_plain else json.dumps(value)
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def shape_text(shape: Sequence[int]) -> str:

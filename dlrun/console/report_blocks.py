@@ -62,8 +62,8 @@ class Charts:
     def note(self) -> str:
         """A line on the epochs that long lines leave out; "" if none does."""
         most = max(line.measured for chart in self.charts for line in chart.lines)
-        shown = f"Lines of more than {MOST_POINTS} epochs show {MOST_POINTS} of them, of {most:,} at most."
-        return shown if most > MOST_POINTS else ""
+        shown = f"Of a line with more than {MOST_POINTS} epochs, {MOST_POINTS} are drawn, evenly spaced"
+        return f"{shown}; the longest has {most:,}." if most > MOST_POINTS else ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Report:
     title: str
     lead: Sequence[str]
     sections: Sequence[Section]
-    written_by: str
+    version: str  # of dlrun
 
     @property
     def pictures(self) -> list[Picture]:

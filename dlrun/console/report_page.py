@@ -23,13 +23,19 @@ _ANOTHER_FILE, _ANOTHER_FOLDER = "name another file with -o", "name another fold
 MOST_OF_PICTURES = 1_800_000  # bytes, in the page 2.4 MB: with text and curves it stays below 3 MB
 CARD = "README.md"
 _CARD_MARK = "<!-- written by dlrun report -->"
+_PAGE_MARK = '<meta name="generator" content="dlrun'  # earlier ones go on with the version, not with report
+_WITHIN = 1000  # bytes of a page in which its mark stands
 _SPACES = re.compile(r"\s+")
 _JOINTS = re.compile(r"(?<=[^\W\d])([_.])(?=[^\W\d])")  # in names such as optimizer.weight_decay
 _MARKS = re.compile(r"([\\`*_\[\]<>|~$&#])")  # signs that Markdown takes for more than letters
 
 
 def write_page(report: Report, path: Path) -> list[str]:
-    """Write a report as one HTML file; give a line for each picture that is left out for its size."""
+    """Write a report as one HTML file; give a line for each picture that is left out for its size.
+
+    Raises UserError if a file is there that `dlrun report` has not written.
+    """
+    _refuse_other_page(path)
     report, left_out = _within_size(report)
     content = page_of(report).encode(errors="replace")
     make_folder(path.parent, _ANOTHER_FILE)
@@ -54,7 +60,7 @@ def page_of(report: Report) -> str:
     style, script = (Markup((_FILES / name).read_text("utf-8")) for name in ("page.css", "curves.js"))
     digest = b64encode(sha256(script.encode()).digest()).decode()  # the only script that a browser may run
     return environment.get_template("page.html").render(
-        report=report, style=style, script=script, digest=digest
+        report=report, style=style, script=script, digest=digest, mark=Markup(_PAGE_MARK)
     )
 
 
@@ -102,6 +108,24 @@ def _escaped(value: object) -> object:
     return _MARKS.sub(r"\\\1", _SPACES.sub(" ", str(value)))
 
 
+def _refuse_other_page(path: Path) -> None:
+    """Raises UserError if there is a file that is neither a report nor empty."""
+    try:
+        with open_to_read(path) as file:
+            start = file.read(_WITHIN).decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # what writing says of a folder
+        return
+    except OSError as error:
+        raise _other(path.name, path, _ANOTHER_FILE) from error
+    if start and _PAGE_MARK not in start:
+        raise _other(path.name, path, _ANOTHER_FILE)
+
+
+def _other(name: str, path: Path, fix: str) -> UserError:
+    what = f"there is a {name} that dlrun report did not write"
+    return UserError(what, where=str(path), fix=f"{fix}, or move the file")
+
+
 def _refuse_other_files(folder: Path, names: Iterable[str]) -> None:
     """Raises UserError if a file of these names is there, unless the folder is an earlier report."""
     first = b""
@@ -110,8 +134,7 @@ def _refuse_other_files(folder: Path, names: Iterable[str]) -> None:
     if first.decode(errors="replace").strip() == _CARD_MARK:
         return
     if there := next((name for name in (CARD, *names) if not is_missing(folder / name)), None):
-        what = f"there is a {there} that dlrun report did not write"
-        raise UserError(what, where=str(folder / there), fix=f"{_ANOTHER_FOLDER}, or move the file")
+        raise _other(there, folder / there, _ANOTHER_FOLDER)
 
 
 def _names(pictures: list[Picture]) -> dict[str, Picture]:

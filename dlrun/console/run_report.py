@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dlrun import __version__
-from dlrun.config.keys import AVERAGED
+from dlrun.config.keys import AVERAGED, FOLDS
 from dlrun.config.registry import Parts
-from dlrun.console.evaluation import (
-    about_evaluation,
-    about_seen,
-    class_cells,
-    evaluation_cells,
-    interval_cells,
-    quantile_cells,
-    said_confusions,
-)
 from dlrun.console.numbers import (
     compact,
     number,
@@ -41,6 +32,8 @@ from dlrun.console.report_blocks import (
     Words,
     sentence,
 )
+from dlrun.console.report_commands import Commands, commands_for
+from dlrun.console.report_evaluations import evaluation_blocks
 from dlrun.console.training_results import (
     baselines_by_name,
     measured_cells,
@@ -51,39 +44,51 @@ from dlrun.console.training_results import (
     verdict_cells,
 )
 from dlrun.results.report_curves import charts_of_run
+from dlrun.results.report_evaluations import Checkpoints, evaluations_of
 from dlrun.results.report_pictures import CURVES, pictures_of_run
+from dlrun.results.report_units import unit_of, with_unit
 from dlrun.run_folders.pictures import Picture
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.run import ENDED
-from dlrun.run_folders.sound_entries import evaluation_entries, summary_entries
+from dlrun.run_folders.sound_entries import summary_entries
 from dlrun.run_folders.surroundings import surroundings_of
 from dlrun.system.bounds import CONFIG
 from dlrun.system.files import read_bounded
 from dlrun.system.processes import quoted
 
 _MOST_SEEDS = 100  # rows of a table
-_MOST_CLASSES = 100
-_MOST_TARGETS = 100
 _MOST_LAYERS = 200
 
 
-def report_of_run(record: Record, parts: Parts) -> Report:
-    """The report of a run. Raises UserError if metrics.csv is damaged."""
+def report_of_run(record: Record, parts: Parts, parts_folder: Path | None = None) -> Report:
+    """The report of a run; commands in it name the folder of own `parts` as it was named.
+
+    Raises UserError if metrics.csv is damaged.
+    """
     summary, refused = summary_entries(record.summary)
-    pictures = pictures_of_run(record.run, parts)
+    commands = commands_for([record], parts, parts_folder)
+    checkpoints = Checkpoints(record.run)
+    calibrations = checkpoints.calibrations()
+    evaluations = evaluations_of(record.run, summary, checkpoints, calibrations)
+    pictures = pictures_of_run(
+        record.run, parts, evaluations, calibrations, has_several_seeds=len(record.seeds) > 1
+    )
+    evaluated = evaluation_blocks(
+        record, evaluations, calibrations, commands, parts, _is_trained(record, summary)
+    )
     sections = [
-        Section("Results", [*_figures(record, summary, refused)]),
-        Section("Curves", [*_curves(record, summary, pictures)]),
+        Section("Results", [*_figures(record, summary, refused, parts)]),
+        Section("Curves", [*_curves(record, summary, pictures, parts)]),
         Section("Seeds", [*_seeds(summary)]),
-        Section("Evaluation", [*_evaluations(record)]),
+        Section("Evaluation", [*evaluated]),
         Section("Pictures", [*_pictures(pictures, of_data=False)]),
         Section("Data", [*data_blocks(record, summary), *_pictures(pictures, of_data=True)]),
         Section("Model", [*model_blocks(record, summary)]),
         Section("Config", [*config_blocks(record)]),
-        Section("Repeat it", [*_repetition(record, summary), *environment_blocks(record)]),
+        Section("Repeat it", [*_repetition(record, summary, commands), *environment_blocks(record)]),
     ]
     lead = [said_choice(record), _said_end(record, summary)]
-    return Report(record.name, lead, [each for each in sections if each.blocks], f"dlrun {__version__}")
+    return Report(record.name, lead, [each for each in sections if each.blocks], __version__)
 
 
 def said_choice(record: Record) -> str:
@@ -97,6 +102,7 @@ def said_choice(record: Record) -> str:
     return f"{architecture} trained on {dataset}: loss {loss}, optimizer {optimizer}{of_seeds}."
 
 
+_PART_OF_ERROR = re.compile(r" {2,}(?=(?:where|fix|resume): )")  # lines of an error, joined in one
 _CHOSEN = ("architecture", "dataset", "loss", "optimizer")
 
 
@@ -106,12 +112,20 @@ def _said_end(record: Record, summary: Mapping[str, Any]) -> str:
     planned = summary["planned_epochs"]
     end = said_end({**summary, "status": status}) if summary["status"] else status
     of = f" (of {planned:,} epochs)" if planned and planned != summary["epochs"] else ""
-    error = f" {summary['error']}" if summary["error"] else ""
-    return f"{end[:1].upper()}{end[1:]}{of}.{error}"
+    error = [sentence(part).text for part in _PART_OF_ERROR.split(summary["error"] or "") if part]
+    return " ".join([sentence(f"{end}{of}").text, *error])
 
 
-def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str]) -> Iterator[Block]:
+def _is_trained(record: Record, summary: Mapping[str, Any]) -> bool:
+    """True if a run has ended with a model that was trained for an epoch at least."""
+    return record.run.status(record.summary) in ENDED and bool(summary["final"])
+
+
+def _figures(
+    record: Record, summary: Mapping[str, Any], refused: Sequence[str], parts: Parts
+) -> Iterator[Block]:
     columns = [column for column in summary["final"] if column not in ("lr", "seconds")]
+    unit = unit_of(summary)
     if columns and summary["seeds"]:
         measured = measured_cells(summary, columns)
         baselines = {
@@ -119,9 +133,13 @@ def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str])
             for name, figures in baselines_by_name(summary).items()
         }
         cells = [*measured.values(), *baselines.values()]
-        rows = [[column, *(of[row] for of in cells)] for row, column in enumerate(columns)]
+        rows = [
+            [with_unit(column, unit, parts), *(of[row] for of in cells)] for row, column in enumerate(columns)
+        ]
         caption = "Figures of the model and of baselines, which are guesses without a model"
         yield Table(caption if baselines else "Figures", ["figure", *measured, *baselines], rows)
+    elif summary["status"]:
+        yield Words(f"There are no figures{'' if summary['epochs'] else ': no epoch was completed'}.")
     seeds = len(summary["seeds"])
     notes = [
         said_trainset(columns),
@@ -147,8 +165,10 @@ def _figures(record: Record, summary: Mapping[str, Any], refused: Sequence[str])
         yield Warnings(warnings)
 
 
-def _curves(record: Record, summary: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[Block]:
-    if charts := charts_of_run(record.run.rows(), summary):
+def _curves(
+    record: Record, summary: Mapping[str, Any], pictures: Sequence[Picture], parts: Parts
+) -> Iterator[Block]:
+    if charts := charts_of_run(record.run.rows(), summary, parts):
         yield Charts(charts, next((each for each in pictures if each.path.stem == CURVES), None))
 
 
@@ -179,60 +199,11 @@ def _seeds(summary: Mapping[str, Any]) -> Iterator[Block]:
         yield Words(f"The first {_MOST_SEEDS} of {len(seeds):,} seeds; mean and spread are of all.")
 
 
-def _evaluations(record: Record) -> Iterator[Block]:
-    """Yield what each evaluation by `dlrun eval` found."""
-    folder = record.run.folder / "eval"
-    paths = [] if folder.is_symlink() else sorted(folder.glob("*.json"))
-    for path in paths:
-        found = evaluation_entries(path)
-        if not found:
-            yield Warnings([f"eval/{path.name} is left out: it is no report that dlrun eval writes"])
-            continue
-        figures, measured, baselines = evaluation_cells(found)
-        cells = [*measured.values(), *baselines.values()]
-        rows = [[figure, *(of[row] for of in cells)] for row, figure in enumerate(figures)]
-        yield Table(about_evaluation(found), ["figure", *measured, *baselines], rows)
-        yield from _of_examples(found)
-        warnings = [*found.get("warnings", ()), about_seen(found), found.get("foreign", "")]
-        if not found.get("same_data", True) and "on" not in found:
-            warnings.append("the data is not what the model was trained on")
-        if said := [line for line in warnings if line]:
-            yield Warnings(said)
-    if not paths and record.run.status(record.summary) in ENDED:
-        command = quoted(["dlrun", "eval", record.name])
-        yield Words(f"There is none yet: {command} writes one, which the next report has.")
-
-
-def _of_examples(found: Mapping[str, Any]) -> Iterator[Block]:
-    """Yield the figures of each class or each target of an evaluation."""
-    if found.get("per_class"):
-        heads, rows, rest = class_cells(found, _MOST_CLASSES)
-        yield Table(f"Each class of {_named(found)}", heads, rows)
-        if rest:
-            yield Words(f"These are {rest}.")
-    if said := said_confusions(found):
-        yield sentence(said)
-    if targets := found.get("per_target"):
-        names = list(targets)[:_MOST_TARGETS]
-        heads = list(dict.fromkeys(figure for name in names for figure in targets[name]))
-        rows = [[name, *(number(targets[name].get(head)) or "–" for head in heads)] for name in names]
-        yield Table(f"Each target of {_named(found)}", ["target", *heads], rows)
-        if len(names) < len(targets):
-            yield Words(f"The first {len(names)} of {len(targets):,} targets.")
-    intervals = dict(islice(found.get("intervals", {}).items(), _MOST_TARGETS))
-    for heads, rows in (interval_cells(intervals), quantile_cells(intervals)):
-        if rows:
-            yield Table(f"Predicted {heads[1]}s of {_named(found)}", heads, rows)
-
-
-def _named(found: Mapping[str, Any]) -> str:
-    """The examples of an evaluation in words."""
-    views = f", tta {found['tta']}" if "tta" in found else ""
-    return f"{Path(found['on']).name if 'on' in found else found['split']}{views}"
-
-
 def data_blocks(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
     """Yield the dataset of a run, its options and the number of examples in each split."""
+    if record.fold is not None:
+        fold = f"fold {record.fold}, one of {record.config.get(FOLDS)}"
+        yield Words(f"The numbers of examples are those of {fold}, which is the validation split here.")
     rows = options_of(record, "dataset")
     if data := summary["data"]:
         rows += [[f"{name} examples", f"{count:,}"] for name, count in data["examples"].items()]
@@ -287,13 +258,16 @@ def config_blocks(record: Record) -> Iterator[Block]:
     yield Code(text, "yaml")
 
 
-def _repetition(record: Record, summary: Mapping[str, Any]) -> Iterator[Block]:
+def _repetition(record: Record, summary: Mapping[str, Any], commands: Commands) -> Iterator[Block]:
     """Yield the commands that train the run again."""
-    if commands := [summary["command"], *summary["resumed"]]:
+    if given := [command for command in (summary["command"], *summary["resumed"]) if command]:
         yield Words("It was trained by:")
-        yield Code("\n".join(quoted(command) for command in commands if command), "sh")
+        yield Code("\n".join(map(quoted, given)), "sh")
     yield Words("With its folder, or with the config above as config.yaml, it is trained again by:")
-    yield Code(f"{quoted(['dlrun', 'reproduce', record.name])}\ndlrun train config.yaml", "sh")
+    again = (commands.text("dlrun", "reproduce", record.name), commands.text("dlrun", "train", "config.yaml"))
+    yield Code("\n".join(again), "sh")
+    if commands.remark:
+        yield Words(commands.remark)
 
 
 def environment_blocks(record: Record) -> Iterator[Block]:

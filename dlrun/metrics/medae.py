@@ -7,6 +7,7 @@ from torch import Tensor
 task = "regression"
 of_estimates = True
 better = "lower"
+in_target_unit = True
 whole = True
 
 

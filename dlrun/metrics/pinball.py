@@ -10,6 +10,7 @@ from dlrun.config.options import Fraction
 task = "regression"
 of_estimates = True
 better = "lower"
+in_target_unit = True
 
 
 def pinball(outputs: Tensor, targets: Tensor, *, quantile: Fraction = 0.5) -> Tensor:

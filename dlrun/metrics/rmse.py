@@ -9,6 +9,7 @@ from torch import Tensor
 task = "regression"
 of_estimates = True
 better = "lower"
+in_target_unit = True
 
 
 def rmse(outputs: Tensor, targets: Tensor) -> Tensor:

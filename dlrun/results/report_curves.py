@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from dlrun.run_folders.comparison import Comparison, figure_of
+from dlrun.config.registry import Parts
+from dlrun.results.report_units import unit_of, with_unit
+from dlrun.run_folders.comparison import Comparison, figure_of, said_other_losses
 from dlrun.run_folders.records import LARGEST
 from dlrun.run_folders.setting_curves import over_epochs, rows_of
+from dlrun.run_folders.setting_results import SettingResult
 from dlrun.training.figures import figure_name
 
 MOST_POINTS = 400  # of a line: more could not be told apart
@@ -37,13 +40,14 @@ class Chart:
     levels: list[tuple[str, float]] = field(default_factory=list)
     marks: list[tuple[str, int]] = field(default_factory=list)
     is_log: bool = False  # to begin with
+    note: str = ""  # on what the lines are
 
     def plain(self) -> dict[str, Any]:
         """The chart as values that JSON can hold."""
         return asdict(self)
 
 
-def charts_of_run(rows: Mapping[str, Sequence[Any]], summary: Mapping[str, Any]) -> list[Chart]:
+def charts_of_run(rows: Mapping[str, Sequence[Any]], summary: Mapping[str, Any], parts: Parts) -> list[Chart]:
     """The charts of a run's loss, metrics and learning rate, by its metrics.csv and summary."""
     columns = [name for name in rows if name not in ("epoch", "seed", "seconds")]
     best = summary["best"]
@@ -55,16 +59,26 @@ def charts_of_run(rows: Mapping[str, Sequence[Any]], summary: Mapping[str, Any])
         if lines:
             levels = list(_levels(figure, [line.name for line in lines], summary["baselines"]))
             title = "learning rate" if figure == "lr" else figure_name(figure)
+            title = with_unit(title, unit_of(summary), parts, figure)
             charts.append(Chart(title, lines, levels, marks, _is_log(figure, lines)))
     return charts
 
 
-def charts_of_settings(found: Comparison, labels: Sequence[str], columns: Iterable[str]) -> list[Chart]:
-    """A chart for each column, with a line for each setting; of many settings the best."""
+def drawn_settings(found: Comparison) -> list[SettingResult]:
+    """The settings that have a line in a chart: of many the best, in the order of the comparison."""
     groups = [group for group in found.groups if group.values]
     best = sorted(groups, key=lambda g: g.mean, reverse=found.higher_is_better)[:MOST_LINES]
-    named = [pair for pair in zip(found.groups, labels, strict=True) if pair[0] in best]
-    rows = [(group, label, rows_of(group)) for group, label in named]
+    return [group for group in groups if any(group is each for each in best)]
+
+
+def charts_of_settings(
+    found: Comparison,
+    labels: Sequence[tuple[SettingResult, str]],
+    columns: Iterable[str],
+    baselines: Mapping[str, Any],
+) -> list[Chart]:
+    """A chart for each column, with a line for each setting and its label, and the baselines of all."""
+    rows = [(group, label, rows_of(group)) for group, label in labels]
     charts = []
     for column in columns:
         lines = []
@@ -73,7 +87,9 @@ def charts_of_settings(found: Comparison, labels: Sequence[str], columns: Iterab
             epochs, values = over_epochs(group, runs, column, is_last=is_last)
             lines.append(_thinned(label, dict(zip(epochs, values, strict=True))))
         if lines := [line for line in lines if line.epochs]:
-            charts.append(Chart(column, lines, is_log=_is_log(_figure(column), lines)))
+            note = said_other_losses([group for group, _ in labels], column)
+            levels = [] if note else list(_levels(_figure(column), [column], baselines))
+            charts.append(Chart(column, lines, levels, is_log=_is_log(_figure(column), lines), note=note))
     return charts
 
 

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
+from dlrun.results.report_evaluations import Calibration, Evaluation
 from dlrun.run_folders.pictures import Picture, files_in, read_picture
 from dlrun.run_folders.run import Run
 
 _SPLITS = ("train", "valid", "test")
+_OF_SEEDS = re.compile(r",? (the )?means? over seeds( ± 1 sd)?")  # in the docstrings of plots
 CURVES = "curves"  # the name of the picture that a report replaces by its own
 
 
-def pictures_of_run(run: Run, parts: Parts) -> list[Picture]:
-    """The pictures that a run and its evaluations have drawn, each once: an evaluation may repeat one."""
+def pictures_of_run(
+    run: Run,
+    parts: Parts,
+    evaluations: Sequence[Evaluation],
+    calibrations: Sequence[Calibration],
+    *,
+    has_several_seeds: bool,
+) -> list[Picture]:
+    """The pictures that a run and its evaluations have drawn, each once: an evaluation may repeat one.
+
+    Those of an outdated evaluation, and those that training drew before `dlrun calibrate`, say so.
+    """
     found = dict[bytes, Picture]()
     for path in files_in(run.plots, run.folder / "eval"):
-        if picture := read_picture(path, *_said(path, parts)):
+        said, of_data = _said(path, parts)
+        said = said if has_several_seeds else _OF_SEEDS.sub("", said)
+        is_of_run = path.parent == run.plots
+        why = _before(path, calibrations) if is_of_run else _of_evaluation(path, evaluations)
+        if picture := read_picture(path, f"{said.removesuffix('.')}; {why}." if why else said, of_data):
             found.setdefault(picture.content, picture)
     return list(found.values())
+
+
+def _of_evaluation(path: Path, evaluations: Sequence[Evaluation]) -> str:
+    """The earlier state of the run that a picture of an evaluation shows; "" for the present one."""
+    of_names = {each.path.stem: each.outdated for each in evaluations if path.stem.startswith(each.path.stem)}
+    return of_names[max(of_names, key=len)] if of_names else ""
+
+
+def _before(path: Path, calibrations: Sequence[Calibration]) -> str:
+    """A remark on a picture of probabilities or of decisions that is older than what calibrates these."""
+    for each in calibrations:
+        temperatures, thresholds = each.decisions
+        shows = {"calibration": bool(temperatures), "confusion_matrix": bool(thresholds)}
+        with suppress(OSError):
+            is_older = path.stat().st_mtime < each.path.stat().st_mtime
+            if is_older and any(used and name in path.stem for name, used in shows.items()):
+                return "from before dlrun calibrate"
+    return ""
 
 
 def pictures_of_sweep(plots: Path) -> list[Picture]:

@@ -61,7 +61,7 @@ class Comparison:
     @property
     def meaning(self) -> str:
         """A line that explains the figures and the intervals; "" if there is nothing to explain."""
-        words = [f"figures of the {self.epoch}"] if self.epoch else []
+        words = [f"figures of the {self.epoch or 'last epoch'}"] if self.column != "seconds" else []
         by_fold, with_seeds = self.is_by_fold, any(group.over[1] > 1 for group in self.groups)
         if any(group.sd is not None for group in self.groups):
             over = "folds and seeds" if by_fold and with_seeds else "folds" if by_fold else "seeds"
@@ -192,6 +192,7 @@ def compare_runs(
         raise UserError(f"there is no finished run to compare: {some(standing) or 'none is named'}")
     metric = _usual(done, ranked) if metric is None else metric
     groups = _grouped(records, metric, notes, values or {})
+    named_first = groups[:1]
     measured = [group for group in groups if group.values]
     if not measured:
         columns = list(dict.fromkeys(column for each in done for column in each.columns()))
@@ -203,6 +204,7 @@ def compare_runs(
         # a setting without some of its seeds comes last: those that failed might have been worse
         measured.sort(key=lambda group: (not group.is_whole, -group.mean if higher else group.mean))
     groups = measured + [group for group in groups if not group.values]
+    _note_unmeasured(groups, metric, notes, is_first=ranked or named_first == measured[:1])
     comparisons = _compare(measured, ranked=ranked)
     for group, shown in zip(groups, telling([group.setting for group in groups], notes), strict=True):
         group.shown = shown
@@ -221,6 +223,17 @@ def compare_runs(
     monitors = {str(at(each.summary, "best", "monitor") or "") for each in done}
     monitor = monitors.pop() if len(monitors) == 1 else ""
     return Comparison(metric, bool(higher), groups, ranked, comparisons, notes, monitor)
+
+
+def _note_unmeasured(
+    groups: Sequence[SettingResult], metric: str, notes: list[str], *, is_first: bool
+) -> None:
+    """Note which settings have no figure, and which one others are compared with if it `is_first` no more."""
+    names = [name for group in groups if not group.values for name in group.names]
+    if names:
+        have = f"{some(names)} {'has' if len(names) == 1 else 'have'} no {metric}"
+        beside = f": others are compared with {some(groups[0].names)}, the first that has it"
+        notes.append(have if is_first else have + beside)
 
 
 def _show_asked(groups: Sequence[SettingResult], notes: list[str]) -> None:
@@ -354,12 +367,17 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _note_other_losses(groups: Sequence[SettingResult], metric: str, notes: list[str]) -> None:
     """Note that figures of a loss are of different losses, of which a lower one need not be better."""
+    if said := said_other_losses(groups, metric):
+        notes.append(f"{said}; compare by a metric (--metric)")
+
+
+def said_other_losses(groups: Iterable[SettingResult], column: str) -> str:
+    """A line that says for a column of the loss that it is not of the same one everywhere; "" if it is."""
     apart = {key for each in differing([group.setting for group in groups]) for key in each}
     losses = sorted(key for key in apart if key.partition(".")[0] == "loss")
-    if losses and figure_of(metric) == "loss":
-        notes.append(
-            f"{metric} is another figure where {some(losses)} differs; compare by a metric (--metric)"
-        )
+    if not losses or figure_of(column) != "loss":
+        return ""
+    return f"{column} is another figure where {some(losses)} {'differs' if len(losses) == 1 else 'differ'}"
 
 
 def _note_other_examples(records: Iterable[Record], metric: str, notes: list[str]) -> None:

@@ -63,9 +63,10 @@ def _unordered(*parents: Path) -> list[Run]:
     return [Run(folder) for folder in folders if is_run_folder(folder)]
 
 
-def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+def overview(run: Run, summary: dict[str, Any], compared: str = "") -> dict[str, Any]:
     """The row of a run in a list: status, epochs, best and last figures, seconds.
 
+    A column that is `compared` comes first among the last figures, or as best.COLUMN among the best ones.
     Entries of the summary that have another form than dlrun writes are left out: the file is untrusted.
     """
     status = run.status(summary)
@@ -76,21 +77,23 @@ def overview(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
     best = summary["best"] if isinstance(summary.get("best"), dict) else {}
     monitor = best.get("monitor")
     last = _sound(final, lambda column: column not in ("lr", "seconds"))
+    shown = dict.fromkeys([compared.removeprefix("best.")] * compared.startswith("best.") + [str(monitor)])
+    found = _sound(best.get("figures"), lambda column: column in shown)
     return {
         "run": run.name,
         "status": status,
         "epochs": f"{epochs}/{summary.get('planned_epochs', '?')}"[:20],
-        "best": _sound(best.get("figures"), lambda column: column == monitor),
+        "best": {column: found[column] for column in shown if column in found},
         "best_epoch": best.get("epoch"),
         "best_epochs": _span(best),
         "last": last,
-        "told": _told(last, monitor, summary.get("expect")),
+        "told": _told(last, compared, monitor, summary.get("expect")),
         "seconds": summary.get("seconds") if has_ended and _is_number(summary.get("seconds")) else None,
     }
 
 
-def _told(columns: Iterable[str], monitor: Any, claims: Any) -> list[str]:
-    """The columns that a list of runs shows: those that the config names first, then the last metrics.
+def _told(columns: Iterable[str], compared: str, monitor: Any, claims: Any) -> list[str]:
+    """The columns that a list of runs shows: the compared one, those that the config names, the last metrics.
 
     The config names its monitor, unless that is the usual one, and the columns of its claims.
     """
@@ -98,7 +101,8 @@ def _told(columns: Iterable[str], monitor: Any, claims: Any) -> list[str]:
     claimed = (
         [each.get("column") for each in claims if isinstance(each, dict)] if isinstance(claims, list) else []
     )
-    named = [monitor] if isinstance(monitor, str) and monitor not in _USUAL else []
+    named = [compared]
+    named += [monitor] if isinstance(monitor, str) and monitor not in _USUAL else []
     named += [column.removeprefix("best.") for column in claimed if isinstance(column, str)]
     others = [column for column in columns if not column.startswith("trainset_")]
     metrics = [column for column in others if not column.endswith("_loss")] or others

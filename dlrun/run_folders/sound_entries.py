@@ -60,6 +60,7 @@ class AverageEntry(_Entries):
 class DataEntry(_Entries):
     fingerprint: str
     examples: dict[str, Count] = {}
+    unit: str = ""  # of the targets
 
 
 class GitEntry(_Entries):
@@ -187,6 +188,8 @@ class EvaluationEntries(_Entries):
     loss_of_batches: Count | str | None = None
     warnings: list[str] = []
     per_class: dict[str, Rates] = {}
+    unit: str = ""  # of the targets
+    counted: str = ""  # of each class, such as pixels
     most_confused: list[Confusion] = []
     per_target: dict[str, dict[str, Figure]] = {}
     intervals: dict[str, Intervals] = {}
@@ -203,6 +206,33 @@ class EvaluationEntries(_Entries):
         return self
 
 
+class Calibrated(_Entries):
+    """Figures of each seed as trained, and calibrated."""
+
+    before: dict[str, list[Measured]]
+    after: dict[str, list[Measured]]
+
+
+class Threshold(_Entries):
+    metric: str | dict[str, Any]
+    above: dict[str, Probability] = Field(min_length=1)
+    examples: dict[str, Count]
+    figures: dict[str, Calibrated]
+    warnings: list[str] = []
+
+
+class CalibrationEntries(_Entries):
+    """The entries of what `dlrun calibrate` keeps beside a checkpoint."""
+
+    sha256: str
+    weights: str | None = None
+    temperatures: list[Annotated[float, Field(gt=0)]]
+    examples: dict[str, Count] = {}
+    figures: dict[str, Calibrated] = {}
+    warnings: list[str] = []
+    threshold: Threshold | None = None
+
+
 def summary_entries(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The entries of a summary with defaults for those that are missing, and the names of those left out.
 
@@ -215,6 +245,30 @@ def summary_entries(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
         refused = list(dict.fromkeys(str(each["loc"][0]) for each in error.errors()))
         entries = SummaryEntries.model_validate({k: v for k, v in content.items() if k not in refused})
     return entries.model_dump(), refused
+
+
+def calibration_entries(path: Path) -> dict[str, Any] | None:
+    """What is kept beside a checkpoint; None if it has another form than `dlrun calibrate` writes."""
+    try:
+        return CalibrationEntries.model_validate_json(read_bounded(path, SUMMARY)).model_dump()
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+class OutOfFoldEntries(_Entries):
+    """The entries of a sweep's out_of_fold.json."""
+
+    examples: Count
+    figures: dict[str, Figure]
+    epoch_chosen_by: str | None = None
+
+
+def out_of_fold_entries(path: Path) -> dict[str, Any] | None:
+    """The figures of out-of-fold predictions; None if there is no such file that dlrun wrote."""
+    try:
+        return OutOfFoldEntries.model_validate_json(read_bounded(path, SUMMARY)).model_dump()
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def evaluation_entries(path: Path) -> dict[str, Any] | None:

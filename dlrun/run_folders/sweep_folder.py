@@ -6,6 +6,7 @@ runs/spiral_relu-sweep-001/
     results.csv            the settings, the best first, with mean, sd and n of their seeds
     best.yaml              the config of the best setting, with all its seeds
     out_of_fold.csv        of a cross-validation: each example as the models predict it that did not see it
+    out_of_fold.json       and the figures of all of these predictions together, means over seeds
     plots/*.png
     workers.log            output of the worker processes, beyond the log of each run
     sockets.json           while it trains: the folder of its socket, which a kill leaves behind; a shard has
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _OWN_NAME = re.compile(r".+-sweep-\d{3,}")
 BASE, BEST_CONFIG = "base.yaml", "best.yaml"
-OUT_OF_FOLD = "out_of_fold.csv"
+OUT_OF_FOLD, OUT_OF_FOLD_FIGURES = "out_of_fold.csv", "out_of_fold.json"
 MOST_JOBS = 1024
 _IN_PLACE = {"workers.log": stat.S_ISREG, "study.log": stat.S_ISREG, "plots": stat.S_ISDIR}  # not replaced
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from dlrun.config.keys import FOLDS
@@ -9,8 +10,9 @@ from dlrun.config.registry import Parts
 from dlrun.results.out_of_fold import OutOfFold, out_of_fold
 from dlrun.run_folders.records import read_record
 from dlrun.run_folders.run import DONE, Run
-from dlrun.run_folders.sweep_folder import OUT_OF_FOLD, Sweep
+from dlrun.run_folders.sweep_folder import OUT_OF_FOLD, OUT_OF_FOLD_FIGURES, Sweep
 from dlrun.system.files import write_atomically
+from dlrun.system.strict_json import finite
 
 
 def runs_of_folds(sweep: Sweep) -> dict[int, list[Run]]:
@@ -28,7 +30,9 @@ def runs_of_folds(sweep: Sweep) -> dict[int, list[Run]]:
 
 
 def keep_out_of_fold(sweep: Sweep, parts: Parts, data_dir: Path) -> OutOfFold | None:
-    """Write the predictions of a cross-validation to the sweep's folder; None if it is none, or not whole.
+    """Write the predictions of a cross-validation, and the figures of all together, to the sweep's folder.
+
+    Gives them, and None if it is no cross-validation, or not whole.
 
     Raises UserError if the models or the data cannot be read, or the file cannot be written.
     """
@@ -38,4 +42,6 @@ def keep_out_of_fold(sweep: Sweep, parts: Parts, data_dir: Path) -> OutOfFold | 
     found = out_of_fold(runs, parts, data_dir)
     text = found.csv().encode(errors="backslashreplace")
     write_atomically(sweep.folder / OUT_OF_FOLD, lambda file: file.write(text))
+    figures = json.dumps(finite(found.plain()), indent=2, allow_nan=False).encode()
+    write_atomically(sweep.folder / OUT_OF_FOLD_FIGURES, lambda file: file.write(figures))
     return found

@@ -22,6 +22,7 @@ class Pixels(ClassAtPlaces):
     metrics = ("accuracy", "iou")
     plots = ("masks",)
     image_name = "mask"
+    places_name = "pixels"
 
     def image_of(self, outputs: Tensor) -> Tensor:
         return self.decided(outputs)

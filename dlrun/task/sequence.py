@@ -25,6 +25,7 @@ class Sequence(ClassAtPlaces):
     """
 
     metrics = ("accuracy", "perplexity")
+    places_name = "positions"
 
     def __init__(self, data: Data, loss: LossPart) -> None:
         super().__init__(data, loss)

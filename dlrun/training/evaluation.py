@@ -75,6 +75,7 @@ def evaluate_run(trained: Trained, saved: Checkpoint, path: Path, split: str) ->
         **({"without_tta": _means_and_seeds(plainly, seeds)} if trained.tta else {}),
         **_of_unseen(trained, split, figures),
         "baselines": baselines,
+        **({"unit": plan.data.unit} if plan.data.unit else {}),
         "warnings": [
             *_warnings(trained, split, plainly, baselines),
             *_harm_of_views(trained, figures, plainly),

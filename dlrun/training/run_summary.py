@@ -99,6 +99,7 @@ class RunSummary:
                 "fingerprint": self._loaded.fingerprint,
                 "examples": {name: len(split) for name, split in self._loaded.splits.items()},
                 "targets": self._loaded.digests,
+                **({"unit": unit} if (unit := plan.data.unit) else {}),
             },
             **({RECORDED: self._weights} if self._weights else {}),
             **({TEACHER: dict(record_of(plan))} if plan.loss.teacher else {}),

@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-from made_runs import made, made_sweep, two_settings, with_rows
-from reading_pages import ReadPage
+from made_runs import EVALUATED, made, made_sweep, two_settings, with_rows
+from reading_pages import PNG, ReadPage
 from small_runs import contents, trained
 from small_runs import planned as small_plan
 
@@ -23,41 +23,6 @@ from dlrun.run_folders.run import Run
 Dlrun = Callable[..., Any]
 Report = Callable[..., ReadPage]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>\"'`|"
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-EVALUATED = {
-    "run": "small-001",
-    "checkpoint": "best.pt",
-    "sha256": "0",
-    "epoch": 3,
-    "split": "test",
-    "examples": 4,
-    "metrics": {"accuracy": 0.5},
-    "per_seed": {"0": {"loss": 0.7, "accuracy": 0.5}},
-    "baselines": {"class prior": {"loss": 1.1, "accuracy": 0.3}},
-    "per_class": {"cat": {"precision": 0.25, "recall": None, "f1": 0.5, "examples": 4}},
-    "intervals": {
-        "rent": {
-            "between": [{"levels": [0.1, 0.9], "promised": 0.8, "covered": 0.75, "mean_width": 3.5}],
-            "below": [{"level": 0.1, "share": 0.125}],
-        }
-    },
-}
-
-
-@pytest.fixture
-def report(dlrun: Dlrun, tmp_path: Path) -> Report:
-    """report(run, …) writes a report, and reads it."""
-
-    def written(*words: object, warns: str = "") -> ReadPage:
-        path = tmp_path / "r.html"
-        done = dlrun("report", *words, "-o", path)
-        assert (done.code, done.out) == (0, f"{path}\n"), done.err
-        assert warns in done.err if warns else done.err == ""
-        return ReadPage(path)
-
-    return written
 
 
 @pytest.fixture
@@ -117,7 +82,10 @@ def test_a_long_run_has_some_of_its_epochs_and_says_so(report: Report, runs_dir:
     assert line["means"] == pytest.approx([1 / epoch for epoch in line["epochs"]], rel=1e-5)
     assert line["epochs"] == sorted(set(line["epochs"])) and line["sds"] is None
     assert chart["is_log"] is True
-    assert "Lines of more than 400 epochs show 400 of them, of 2,000 at most." in page.texts("p")
+    assert (
+        "Of a line with more than 400 epochs, 400 are drawn, evenly spaced; the longest has 2,000."
+        in page.texts("p")
+    )
 
 
 def test_an_epoch_of_one_seed_alone_has_no_spread(report: Report, runs_dir: Path) -> None:
@@ -146,13 +114,13 @@ def test_everything_of_a_run_is_text(report: Report, dlrun: Dlrun, runs_dir: Pat
         machine={"processor": HOSTILE},
     )
     with_rows(run, ["1,0,0.5,0.1,1"], f'epoch,seed,"test_{HOSTILE}",lr,seconds'.replace('>"', '>""'))
-    evaluated = EVALUATED | {"per_class": {HOSTILE: EVALUATED["per_class"]["cat"]}}  # type: ignore[index]
+    evaluated = EVALUATED | {"per_class": {HOSTILE: EVALUATED["per_class"]["cat"]}}
     run.write_json("eval/test.json", evaluated)
     page = report(run.folder)
     of_charts, of_page = (page.of("script", **kind) for kind in ({"type": "application/json"}, {}))
     assert len(of_page) - len(of_charts) == 1 and "use strict" in of_page[-1][1]
     assert [page.charts()[0]["lines"][0]["name"]] == [f"test_{HOSTILE}"]
-    assert HOSTILE in page.texts("li") and HOSTILE[:40] in page.texts("th")
+    assert HOSTILE in page.texts("li") and HOSTILE in page.texts("th")
     for _, attributes, _ in page.elements:
         assert not [name for name in attributes if name.startswith("on")]
         assert not [
@@ -189,9 +157,40 @@ def test_a_run_without_results_says_so(report: Report, runs_dir: Path, text: str
 
 
 def test_the_error_that_ended_a_run_is_told(report: Report, runs_dir: Path) -> None:
-    run = made(runs_dir, status="diverged", error="error: the loss is nan", planned_epochs=9, seconds=2.0)
-    said = "Diverged after epoch 3 in 2.0 s (of 9 epochs). error: the loss is nan"
+    run = made(
+        runs_dir,
+        status="diverged",
+        error="error: the loss is nan   fix: lower optimizer.lr",
+        planned_epochs=9,
+        seconds=2.0,
+    )
+    said = "Diverged after epoch 3 in 2.0 s (of 9 epochs). Error: the loss is nan. Fix: lower optimizer.lr."
     assert said in report(run.folder).texts("p")
+
+
+def test_a_run_that_ended_before_it_had_figures_says_so_and_is_not_to_be_evaluated(
+    report: Report, runs_dir: Path
+) -> None:
+    page = report(made(runs_dir, status="diverged", epochs=0, final={}).folder)
+    assert "There are no figures: no epoch was completed." in page.texts("p")
+    assert not [text for text in page.texts("p") if "dlrun eval" in text]
+
+
+def test_figures_in_the_unit_of_the_target_have_it(report: Report, runs_dir: Path) -> None:
+    final = {"test_mae": [2.5], "test_rmse_average": [3.0], "test_r2": [0.5], "test_lost": [1.0]}
+    run = made(runs_dir, final=final, data={"fingerprint": "abc", "unit": "€"})
+    with_rows(run, ["1,0,2.5,0.5,0.1,1"], "epoch,seed,test_mae,test_r2,lr,seconds")
+    of_targets = {"per_target": {"rent": {"mae": 2.5, "r2": 0.5}}, "unit": "€"}
+    figures = {"metrics": {"mae": 2.5, "r2": 0.5}, "per_seed": {"0": {"loss": 7.0, "mae": 2.5, "r2": 0.5}}}
+    run.write_json("eval/test.json", EVALUATED | {"baselines": {}} | of_targets | figures)
+    page = report(run.folder)
+    tables = page.tables()
+    names = [row[0] for row in tables["Figures"][1:]]
+    assert names == ["test_mae, €", "test_rmse_average, €", "test_r2", "test_lost"]
+    assert [chart["title"] for chart in page.charts()] == ["MAE, €", "R²"]
+    assert [row[0] for row in tables["small-001, epoch 3, 4 test examples"]][1:] == ["loss", "mae, €", "r2"]
+    assert tables["Each target of test"][0] == ["target", "mae, €", "r2"]
+    assert tables["Predicted intervals of test"][0][-1] == "mean width, €"
 
 
 def test_an_evaluation_is_part_of_it(report: Report, runs_dir: Path) -> None:
@@ -228,6 +227,15 @@ def test_pictures_are_in_the_file_and_others_are_not(report: Report, runs_dir: P
     assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == PNG
     assert (image["width"], image["height"]) == ("1", "1")
     assert image["alt"].startswith("The ") and image["alt"].endswith(".")
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_pictures_of_one_seed_speak_of_no_others(report: Report, runs_dir: Path, seeds: list[int]) -> None:
+    run = made(runs_dir, {"seeds": seeds})
+    (run.plots / "confusion_matrix.png").write_bytes(PNG)
+    [(image, _)] = report(run.folder).of("img")
+    of_seeds = ", means over seeds" * (len(seeds) > 1)
+    assert image["alt"] == f"The confusion matrix, row-normalised: percentages of each true class{of_seeds}."
 
 
 def test_the_largest_pictures_are_left_out_of_a_large_report(
@@ -336,6 +344,31 @@ def test_a_file_of_someone_else_is_not_replaced(dlrun: Dlrun, run: Run, tmp_path
     assert (done.code, done.out) == (2, "")
     assert f"there is a {name} that dlrun report did not write" in done.err
     assert (tmp_path / name).read_text() == "# Mine\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_replaced"),
+    [
+        ("<html>mine", False),
+        ("", True),
+        ('<!doctype html>\n<meta name="generator" content="dlrun 0.1.0">', True),
+        ('<meta name="generator" content="another">', False),
+    ],
+)
+def test_a_page_of_someone_else_is_not_replaced(
+    dlrun: Dlrun, runs_dir: Path, tmp_path: Path, content: str, is_replaced: bool
+) -> None:
+    made(runs_dir)
+    path = tmp_path / "mine.html"
+    path.write_text(content)
+    done = dlrun("report", "last", "-o", path)
+    assert done.code == (0 if is_replaced else 2)
+    if is_replaced:
+        assert dlrun("report", "last", "-o", path).code == 0  # its own
+    else:
+        assert f"there is a mine.html that dlrun report did not write\n  where: {path}" in done.err
+        assert "fix: name another file with -o, or move the file" in done.err
+        assert path.read_text() == content
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,33 @@ def test_it_is_dark_where_the_reader_wishes_and_printable(browser: Page, written
     controls = "[...document.querySelectorAll('.controls, nav')].every(c => c.clientHeight === 0)"
     assert browser.value(controls)
     browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_baselines_are_told_apart_and_their_names_cover_no_line(
+    browser: Page, tmp_path: Path, levels: int
+) -> None:
+    guesses = {f"guess {number}": {"loss": 1.0 + number} for number in range(levels)}
+    run = made(tmp_path, final={"train_loss": [1.0]}, baselines={"train": guesses})
+    path = tmp_path / "r.html"
+    rows = [f"{epoch},0,{3 / epoch},{2 if epoch == 9 else ''},0.1,1" for epoch in range(1, 10)]
+    with_rows(run, rows, "epoch,seed,train_loss,test_loss,lr,seconds")
+    write_page(report_of_run(read_record(run), Parts()), path)
+    browser.open(path)
+    of_all = "[...document.querySelectorAll('.chart%s')].map(e => %s)"
+    dashes = browser.value(of_all % (" > svg .level", "e.getAttribute('stroke-dasharray')"))
+    assert len({*dashes}) == len(dashes) == levels
+    assert browser.value(of_all % (" .legend .level", "e.getAttribute('stroke-dasharray')")) == dashes
+    names = browser.value(of_all % (" > svg .name", "e.textContent"))
+    assert names == (["guess 0, train", "guess 1, train"] if levels == 2 else [])
+    assert "epoch" in browser.value(of_all % (" > svg > text", "e.textContent"))
+    before = "(a, b) => Boolean(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING)"
+    if names:
+        line = "document.querySelector('.chart > svg polyline.line')"
+        assert browser.value(f"({before})(document.querySelector('.chart .name'), {line})")
+    # a line of one epoch is a dot, and the legend shows one
+    assert browser.value(of_all % (" .legend button", "e.querySelectorAll('circle').length")) == [
+        0,
+        1,
+        *[0] * levels,
+    ]

@@ -109,9 +109,12 @@ def test_figures_of_different_losses_are_said_to_be_different(tmp_path: Path) ->
     losses = ["cross_entropy", {"name": "cross_entropy", "class_weight": "balanced"}, "focal"]
     first, weighted, other = (made(tmp_path, {"loss": loss}, final=final) for loss in losses)
     rate = made(tmp_path, {"optimizer": {"name": "adam", "lr": 0.5}}, final=final)
-    for runs, key in (((first, weighted), "loss.class_weight"), ((first, other), "loss, loss.gamma")):
+    for runs, key in (
+        ((first, weighted), "loss.class_weight differs"),
+        ((first, other), "loss, loss.gamma differ"),
+    ):
         [said] = of(*runs, metric="test_loss").notes
-        assert said == f"test_loss is another figure where {key} differs; compare by a metric (--metric)"
+        assert said == f"test_loss is another figure where {key}; compare by a metric (--metric)"
         assert of(*runs, metric="test_accuracy").notes == []
     assert of(first, rate, metric="test_loss").notes == []
 

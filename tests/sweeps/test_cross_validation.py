@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -141,6 +142,7 @@ def test_each_example_is_predicted_once_by_the_model_that_did_not_see_it(
     sweep = cross_validated(tmp_path, config, 3)
     found = keep_out_of_fold(sweep, Parts(), Path("no-data"))
     assert found is not None
+    assert json.loads((sweep.folder / "out_of_fold.json").read_text()) == found.plain()
     rows = rows_of(sweep.folder)
     counts = [trial.run.summary()["data"]["examples"] for trial in sweep.trials]
     assert len({row["input"] for row in rows}) == len(rows) == sum(each["valid"] for each in counts) == 48

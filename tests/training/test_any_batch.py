@@ -394,6 +394,7 @@ def test_each_place_that_counts_counts_the_same(parts: Parts, tmp_path: Path) ->
     right = outputs.argmax(1) == targets
     assert report["metrics"]["accuracy"] == pytest.approx(right[there].double().mean().item())
     assert report["metrics"]["exact_match"] == pytest.approx((right | ~there).all(1).double().mean().item())
+    assert report["counted"] == "positions"
     confusion = torch.tensor(report["confusion"]["0"])
     assert confusion.sum() == there.sum(), "a place without a target is in no confusion"
     assert confusion.trace() / confusion.sum() == pytest.approx(report["metrics"]["accuracy"])

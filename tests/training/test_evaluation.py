@@ -69,6 +69,7 @@ def test_evaluation_recomputes_what_training_recorded(tmp_path: Path, kind: str,
     found = reported(getattr(run, checkpoint), parts)
     metrics = KINDS[kind].get("metrics", ["accuracy"])
     assert set(found["recorded"]) == {"loss", *metrics}
+    assert found.get("unit") == run.summary()["data"].get("unit") == ("m" if kind == "regression" else None)
     assert [each["difference"] for each in found["recorded"].values()] == [0.0] * (1 + len(metrics))
     rows = run.rows()
     seeds = KINDS[kind].get("seeds", [0])

@@ -15,7 +15,6 @@ from dlrun.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dlrun.config.registry import Parts
     from dlrun.console.report_blocks import Report
     from dlrun.run_folders.run import Run
     from dlrun.run_folders.sweep_folder import Sweep
@@ -75,7 +74,7 @@ def report(
         raise UserError(f"{output} is the name of a file", where="--output", fix=fix)
     parents = each_once(runs_dir)
     found = list({e.folder.resolve(): e for text in named for e in find_runs_among(text, parents)}.values())
-    made = _report_of(found, metric, parts_of(parts), named)
+    made = _report_of(found, metric, parts, named)
     usual = f"{found[0].name}{'-and-others' if len(found) > 1 else ''}-report"
     if markdown:
         say(str(write_card(made, output or Path(usual))))
@@ -87,21 +86,23 @@ def report(
 
 
 def _report_of(
-    found: Sequence[Run | Sweep], metric: str | None, parts: Parts, asked: Sequence[str]
+    found: Sequence[Run | Sweep], metric: str | None, folder: Path | None, asked: Sequence[str]
 ) -> Report:
     """The report of a run, or of several runs or sweeps, compared. Raises UserError if they cannot be."""
     from dlrun.console.comparison_report import report_of_several
+    from dlrun.console.report_commands import commands_for
     from dlrun.console.run_report import report_of_run
     from dlrun.run_folders.comparison import compare_runs
     from dlrun.run_folders.records import chosen_records, read_record, runs_of, shared_metric, values_of
     from dlrun.run_folders.run import Run
 
+    parts = parts_of(folder)
     if len(found) == 1 and isinstance(found[0], Run):
         if metric is not None:
             raise UserError(f"there is one run, {found[0].name}: nothing to compare", where="--metric")
-        return report_of_run(read_record(found[0]), parts)
+        return report_of_run(read_record(found[0]), parts, folder)
     records = chosen_records(runs_of(found))
     values = values_of(found)
     metric = shared_metric(found) if metric is None else metric
     compared = compare_runs(records, metric, ranked=bool(values), parts=parts, values=values)
-    return report_of_several(records, compared, found, asked)
+    return report_of_several(records, compared, found, asked, commands_for(records, parts, folder))

@@ -4,7 +4,9 @@
 (() => {
   const SPACE = "http://www.w3.org/2000/svg";
   const DASHES = ["", "7 3", "2 3", "8 3 2 3"];
-  const MARGIN = { top: 22, right: 14, bottom: 26, left: 58 };
+  const LEVEL_DASHES = ["7 4", "1 3", "12 3 2 3", "3 5", "12 6", "7 3 1 3 1 3"];
+  const MOST_NAMED = 2; // levels whose names stand at their lines: more are told apart by the legend alone
+  const MARGIN = { top: 22, right: 14, bottom: 40, left: 58 };
   let charts = 0;
 
   const element = (parent, name, attributes = {}, text = "") => {
@@ -81,10 +83,11 @@
     const lines = chart.lines.map((line, at) => ({
       ...line, colour: `var(--line-${at % 10})`, dash: DASHES[at % DASHES.length], shown: true,
     }));
-    const levels = chart.levels.map(([name, value]) => ({ name, value, shown: true }));
+    const levels = chart.levels.map(([name, value], at) => ({
+      name, value, dash: LEVEL_DASHES[at % LEVEL_DASHES.length], shown: true,
+    }));
     const state = { log: chart.is_log, weight: 0, epoch: null };
     const every = lines.flatMap((line) => line.means);
-    const details = home.querySelector("details");
 
     const controls = element(home, "div", { class: "controls" });
     if (every.every((value) => value > 0)) {
@@ -111,16 +114,15 @@
     const legend = element(home, "div", { class: "legend", role: "group", "aria-label": `Lines of ${chart.title}` });
     const tip = element(home, "div", { class: "tip", role: "status" });
     tip.hidden = true;
-    home.append(details);
+    home.append(...home.querySelectorAll(":scope > details, :scope > p"));
 
     for (const each of [...lines, ...levels]) {
       const button = element(legend, "button", { type: "button", "aria-pressed": "true" });
       const sample = shape(button, "svg", { "aria-hidden": "true" });
-      const stroke = shape(sample, "line", { x1: 0, x2: 26, y1: 5, y2: 5, class: each.colour ? "line" : "level" });
-      if (each.colour) {
-        stroke.style.stroke = each.colour;
-        stroke.setAttribute("stroke-dasharray", each.dash);
-      }
+      const ends = { x1: 0, x2: 26, y1: 5, y2: 5, "stroke-dasharray": each.dash };
+      if (!each.colour) shape(sample, "line", { class: "level", ...ends });
+      else if (each.epochs.length > 1) shape(sample, "line", { class: "line", ...ends }).style.stroke = each.colour;
+      else shape(sample, "circle", { cx: 13, cy: 5, r: 4 }).style.fill = each.colour;
       button.append(each.name);
       button.addEventListener("click", () => {
         each.shown = !each.shown;
@@ -167,6 +169,8 @@
         if (!Number.isInteger(tick)) continue;
         shape(svg, "text", { x: x(tick), y: floor + 18, "text-anchor": "middle" }, tickText(tick));
       }
+      const middle = { x: (MARGIN.left + right) / 2, y: height - 4, "text-anchor": "middle" };
+      shape(svg, "text", middle, "epoch");
       for (const [name, epoch] of chart.marks) {
         if (epoch < first || epoch > last) continue;
         shape(svg, "line", { class: "mark", x1: x(epoch), x2: x(epoch), y1: MARGIN.top, y2: floor });
@@ -174,8 +178,18 @@
         const at = { x: x(epoch) + (isRight ? 5 : -5), y: MARGIN.top - 8, "text-anchor": isRight ? "end" : "start" };
         shape(svg, "text", at, `${name}, epoch ${epoch}`);
       }
-      for (const { value } of within)
-        shape(svg, "line", { class: "level", x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) });
+      for (const { value, dash } of within) {
+        const ends = { x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) };
+        shape(svg, "line", { class: "level", "stroke-dasharray": dash, ...ends });
+      }
+      const named = []; // before the lines, which no name may cover
+      for (const { name, value } of levels.length > MOST_NAMED ? [] : within) {
+        const at = y(value);
+        if (named.some((other) => Math.abs(other - at) < 16)) continue; // the legend has it
+        named.push(at);
+        const beside = at < MARGIN.top + 10 ? at + 14 : at - 4; // above the topmost line stand the marks
+        shape(svg, "text", { class: "name", x: right - 4, y: beside, "text-anchor": "end" }, name);
+      }
       for (const line of shown) {
         const points = (values) => line.epochs.map((epoch, at) => `${x(epoch).toFixed(1)},${y(values[at]).toFixed(1)}`);
         if (line.sds && !state.weight) {
@@ -191,14 +205,6 @@
           line.epochs.forEach((epoch, at) => {
             shape(svg, "circle", { cx: x(epoch), cy: y(line.drawn[at]), r: 3 }).style.fill = line.colour;
           });
-      }
-      const named = [];
-      for (const { name, value } of within) {
-        const at = y(value);
-        if (named.some((other) => Math.abs(other - at) < 16)) continue; // the legend has it
-        named.push(at);
-        const beside = at < MARGIN.top + 10 ? at + 14 : at - 4; // above the topmost line stand the marks
-        shape(svg, "text", { class: "name", x: right - 4, y: beside, "text-anchor": "end" }, name);
       }
       shape(svg, "g", { class: "pointer" });
     };
