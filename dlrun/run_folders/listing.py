@@ -28,7 +28,8 @@ def runs_in(*parents: Path) -> list[Run]:
 def names_in(parent: Path, begun: str = "", is_one: Callable[[Path], bool] = is_run_folder) -> list[str]:
     """The names of the runs, or of other folders, in a folder that begin so, sorted; no file is read."""
     with suppress(OSError):
-        names = [each.name for each in os.scandir(parent) if each.name.startswith(begun)]
+        folders = [each for each in os.scandir(parent) if each.name.startswith(begun)]
+        names = [each.name for each in folders if each.is_dir(follow_symlinks=False)]
         return sorted(name for name in names if is_one(parent / name))
     return []
 

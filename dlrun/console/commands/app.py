@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from functools import cache
 from inspect import getdoc
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -74,7 +74,7 @@ def main() -> NoReturn:
     words, chosen = sys.argv[1:], dict[str, Any](debug=False)
     try:
         if COMPLETING in os.environ:  # a shell that asks for words would show all that is printed
-            with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+            with redirect_stderr(StringIO()):
                 code = _called(words, chosen)
         else:
             code = _called(words, chosen)
