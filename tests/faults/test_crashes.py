@@ -572,6 +572,7 @@ def everything(run: Run) -> dict[str, Any]:
     return outcome(run) | {"kept": kept}
 
 
+@pytest.mark.slow
 @pytest.mark.row("T5")
 def test_a_crash_after_any_of_its_writes_loses_nothing(fault: Any, tmp_path: Path) -> None:
     """Gone right after the Nth file is put in its place, best.pt before last.pt among them."""

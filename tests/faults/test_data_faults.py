@@ -1192,6 +1192,7 @@ def test_processes_that_start_at_once_fetch_each_file_once(
     assert len(list((root / "MNIST" / "raw").iterdir())) == 4, "and nothing beside them"
 
 
+@pytest.mark.slow
 @pytest.mark.row("T36")
 def test_a_download_that_is_killed_is_begun_anew_and_nobody_waits_for_it(
     fault: Any, mirror: Mirror, tmp_path: Path

@@ -128,6 +128,7 @@ def test_a_signal_at_any_moment_stops_cleanly(fault: Any, tmp_path: Path, middli
     assert saved >= signals / 4 or not fault.thorough, "hardly any signal came while it trained"
 
 
+@pytest.mark.slow
 @pytest.mark.row("T11")
 def test_a_real_process_stops_cleanly_alone_and_with_its_group(
     fault: Any, tmp_path: Path, long: Run, real_process: Callable[..., subprocess.Popen[str]]

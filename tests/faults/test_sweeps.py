@@ -110,6 +110,7 @@ def dlrun_in_child(words: list[str], runs_dir: Path) -> None:
 # --------------------------------------------------------------------------- T50: kills
 
 
+@pytest.mark.slow
 @pytest.mark.row("T50")
 def test_a_sweep_that_is_killed_and_resumed_ends_with_the_table_of_the_unbroken_one(
     tmp_path: Path, fault: Any
@@ -222,6 +223,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_whole_group_and_saves_all_that_trains(
     fault.count(signals=1)
 
 
+@pytest.mark.slow
 @pytest.mark.row("T51")
 def test_a_run_whose_process_is_killed_fails_and_can_be_resumed(
     config: Path, runs_dir: Path, fault: Any

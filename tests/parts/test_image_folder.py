@@ -754,6 +754,7 @@ def decode_in_child(photos: str, killed_at: int, log: str) -> None:
         file.write(f"{loaded.fingerprint}\n")
 
 
+@pytest.mark.slow
 def test_a_killed_decode_leaves_nothing_that_is_taken_for_whole(photos: Path, tmp_path: Path) -> None:
     for killed_at in (0, 12, 24):
         process = child(decode_in_child, str(photos), killed_at, str(tmp_path / "log"))

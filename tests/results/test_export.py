@@ -483,7 +483,8 @@ def test_temperatures_and_thresholds_are_in_the_graph(format: str, parts: Parts,
     assert found.notes == []
 
 
-@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch"])
 def test_an_input_that_is_no_number_has_no_class(format: str, parts: Parts, tmp_path: Path) -> None:
     found = exported(trained(planned(parts, epochs=1), tmp_path), parts, format)
     inputs = torch.zeros(4, 2)

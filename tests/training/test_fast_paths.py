@@ -73,6 +73,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
 
 
+@pytest.mark.slow
 def test_a_run_that_compiles_nothing_imports_no_compiler(said: dict[str, str]) -> None:
     assert said["trained"] == "[]"
 
