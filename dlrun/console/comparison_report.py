@@ -32,7 +32,8 @@ from dlrun.console.run_report import (
 from dlrun.errors import first_few
 from dlrun.results.report_curves import charts_of_settings, drawn_settings
 from dlrun.results.report_pictures import CURVES, pictures_of_sweep
-from dlrun.run_folders.comparison import Comparison, said_other_losses
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.comparison_notes import said_other_losses
 from dlrun.run_folders.listing import names_apart, overview
 from dlrun.run_folders.pictures import Picture
 from dlrun.run_folders.records import Record, at

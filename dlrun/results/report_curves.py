@@ -9,7 +9,8 @@ from typing import Any
 
 from dlrun.config.registry import Parts
 from dlrun.results.report_units import unit_of, with_unit
-from dlrun.run_folders.comparison import Comparison, figure_of, said_other_losses
+from dlrun.run_folders.comparison import Comparison
+from dlrun.run_folders.comparison_notes import figure_of, said_other_losses
 from dlrun.run_folders.records import LARGEST
 from dlrun.run_folders.setting_curves import over_epochs, rows_of
 from dlrun.run_folders.setting_results import SettingResult

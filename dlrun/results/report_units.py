@@ -7,7 +7,7 @@ from typing import Any
 
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError
-from dlrun.run_folders.comparison import figure_of
+from dlrun.run_folders.comparison_notes import figure_of
 
 
 def unit_of(summary: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dlrun.run_folders.comparison import differing
+from dlrun.run_folders.comparison_notes import differing
 from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import Record
 from dlrun.run_folders.surroundings import surroundings_of

@@ -89,7 +89,7 @@ def _combined(there: Sequence[_Values], axes: Sequence[SweptKey], *, is_zipped: 
     own = {key: distinct(values[key] for values in there if key in values) for key in first}
     is_grid = len(there) == math.prod(map(len, own.values()))
     if is_zipped:
-        chosen = pairs(axes, may_draw=False)
+        chosen = pairs(axes)
     else:
         lists = [listed(axis, may_draw=False) for axis in axes]
         if is_grid:

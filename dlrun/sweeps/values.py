@@ -171,12 +171,12 @@ def combinations(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     return [dict(zip((each.key for each in axes), values, strict=True)) for values in product(*lists)]
 
 
-def pairs(axes: Sequence[SweptKey], *, may_draw: bool = False) -> list[dict[str, Any]]:
+def pairs(axes: Sequence[SweptKey]) -> list[dict[str, Any]]:
     """The first values of all keys together, then the second ones, and so on (--zip); key -> value.
 
     Raises UserError for a range without a count, and if the keys have not as many values.
     """
-    lists = {axis.key: listed(axis, may_draw=may_draw) for axis in axes}
+    lists = {axis.key: listed(axis, may_draw=False) for axis in axes}
     if len(lists) < 2:
         what = f"only {shortened(axes[0].key)} has several values" if axes else "no key has several values"
         raise UserError(f"--zip pairs the values of keys, and {what}", fix="leave out --zip")

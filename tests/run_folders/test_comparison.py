@@ -20,7 +20,8 @@ from small_runs import mostly_slow
 from dlrun.console.numbers import of_setting
 from dlrun.errors import UserError
 from dlrun.run_folders import comparison as compare
-from dlrun.run_folders.comparison import Comparison, compare_runs, telling
+from dlrun.run_folders.comparison import Comparison, compare_runs
+from dlrun.run_folders.comparison_notes import telling
 from dlrun.run_folders.differences import differences_between
 from dlrun.run_folders.finding import find_runs
 from dlrun.run_folders.records import chosen_records, read_record, runs_of
