@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from dlrun.config.loading import load_config
-from dlrun.run_folders.sweep_folder import Sweep, created_sweep, sweeps_in
+from dlrun.run_folders.sweep_finding import sweeps_in
+from dlrun.run_folders.sweep_folder import Sweep, created_sweep
 
 CONFIG = """\
 seeds: [0, 1]

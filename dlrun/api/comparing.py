@@ -14,7 +14,7 @@ from dlrun.results.rows import Rows
 from dlrun.run_folders import comparison
 from dlrun.run_folders.finding import find_runs
 from dlrun.run_folders.records import chosen_records, runs_of, shared_metric, values_of
-from dlrun.run_folders.sweep_folder import all_runs_in
+from dlrun.run_folders.sweep_finding import all_runs_in
 
 
 class Comparison:

@@ -16,7 +16,7 @@ from dlrun.results.rows import Rows, html_table, rows_of, said
 from dlrun.run_folders.listing import names_apart
 from dlrun.run_folders.records import chosen_records
 from dlrun.run_folders.run import Run as RunFolder
-from dlrun.run_folders.sweep_folder import all_runs_in
+from dlrun.run_folders.sweep_finding import all_runs_in
 
 if TYPE_CHECKING:
     from dlrun.results.places import PathLike

@@ -12,7 +12,8 @@ from dlrun.run_folders.finding import BEST, find_run
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, one_named
 from dlrun.run_folders.run import Run, is_run_folder
-from dlrun.run_folders.sweep_folder import is_unbegun_sweep, read_sweep, sweeps_in, unbegun_sweeps
+from dlrun.run_folders.sweep_finding import is_unbegun_sweep, sweeps_in, unbegun_sweeps
+from dlrun.run_folders.sweep_folder import read_sweep
 from dlrun.system.files import is_file
 from dlrun.system.locks import is_in_use, remove_locked
 

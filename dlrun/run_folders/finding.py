@@ -13,7 +13,8 @@ from dlrun.run_folders.listing import names_in, runs_in
 from dlrun.run_folders.locating import SWEEP_FILE, one_named
 from dlrun.run_folders.mistaken_names import mistaken_name
 from dlrun.run_folders.run import Run, is_run_folder, is_run_name, refuse_links
-from dlrun.run_folders.sweep_folder import Sweep, find_sweep, read_sweep, sweeps_in
+from dlrun.run_folders.sweep_finding import find_sweep, sweeps_in
+from dlrun.run_folders.sweep_folder import Sweep, read_sweep
 from dlrun.system.file_names import composed_name
 from dlrun.system.files import is_file
 

@@ -12,7 +12,8 @@ from dlrun.config.loading import load_config
 from dlrun.config.registry import Parts
 from dlrun.errors import UserError, in_words
 from dlrun.run_folders.locating import latest_folder
-from dlrun.run_folders.sweep_folder import BASE, Sweep, is_unbegun_sweep, read_sweep
+from dlrun.run_folders.sweep_finding import is_unbegun_sweep
+from dlrun.run_folders.sweep_folder import BASE, Sweep, read_sweep
 from dlrun.sweeps.planning import SweepPlan
 from dlrun.system.locks import remove_unless_in_use
 

@@ -16,7 +16,8 @@ import pytest
 from small_runs import child, contents, timeless
 from small_sweeps import CONFIG, listed, only_sweep
 
-from dlrun.run_folders.sweep_folder import Sweep, sweeps_in
+from dlrun.run_folders.sweep_finding import sweeps_in
+from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]

@@ -27,7 +27,7 @@ from dlrun.run_folders.finding import find_runs
 from dlrun.run_folders.records import chosen_records, read_record, runs_of
 from dlrun.run_folders.run import Run
 from dlrun.run_folders.setting_results import SettingResult
-from dlrun.run_folders.sweep_folder import sweeps_in
+from dlrun.run_folders.sweep_finding import sweeps_in
 
 Dlrun = Callable[..., Any]
 

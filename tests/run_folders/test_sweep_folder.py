@@ -13,7 +13,8 @@ import pytest
 from small_sweeps import CONFIG, listed, only_sweep
 
 from dlrun.run_folders.locating import SWEEP_FILE
-from dlrun.run_folders.sweep_folder import find_sweep, read_sweep, sweeps_in, unbegun_sweeps
+from dlrun.run_folders.sweep_finding import find_sweep, sweeps_in, unbegun_sweeps
+from dlrun.run_folders.sweep_folder import read_sweep
 
 Dlrun = Callable[..., Any]
 Write = Callable[[str, str], Path]

@@ -16,7 +16,8 @@ from small_sweeps import CONFIG, only_sweep
 from dlrun.config.dumping import dump_config
 from dlrun.config.registry import Parts
 from dlrun.errors import RunFailed, UserError
-from dlrun.run_folders.sweep_folder import Sweep, find_sweep, read_sweep
+from dlrun.run_folders.sweep_finding import find_sweep
+from dlrun.run_folders.sweep_folder import Sweep, read_sweep
 from dlrun.sweeps.grid import settings_of_grid
 from dlrun.sweeps.growing import grow, settings_to_add
 from dlrun.sweeps.planning import plan_sweep

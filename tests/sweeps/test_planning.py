@@ -13,7 +13,7 @@ import pytest
 from small_runs import contents, mostly_slow, own_parts
 from small_sweeps import CONFIG, only_sweep
 
-from dlrun.run_folders.sweep_folder import find_sweep, sweeps_in, unbegun_sweeps
+from dlrun.run_folders.sweep_finding import find_sweep, sweeps_in, unbegun_sweeps
 from dlrun.sweeps import planning, timing
 
 Dlrun = Callable[..., Any]

@@ -18,7 +18,8 @@ from small_runs import contents, timeless
 from small_sweeps import CONFIG, listed, only_sweep, ranking_of
 
 from dlrun.errors import RunFailed
-from dlrun.run_folders.sweep_folder import Sweep, created_sweep, find_sweep
+from dlrun.run_folders.sweep_finding import find_sweep
+from dlrun.run_folders.sweep_folder import Sweep, created_sweep
 from dlrun.sweeps.planning import jobs_of_shard
 from dlrun.sweeps.shards import Shard
 from dlrun.system import locks

@@ -21,7 +21,8 @@ from small_sweeps import CONFIG, listed, only_sweep, ranking_of
 from dlrun.config.mistakes import ConfigError, Mistake
 from dlrun.config.strict_yaml import Place
 from dlrun.run_folders.run import Run
-from dlrun.run_folders.sweep_folder import Sweep, Trial, created_sweep, find_sweep
+from dlrun.run_folders.sweep_finding import find_sweep
+from dlrun.run_folders.sweep_folder import Sweep, Trial, created_sweep
 from dlrun.sweeps.messages import Message
 
 Dlrun = Callable[..., Any]

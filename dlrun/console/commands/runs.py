@@ -74,7 +74,7 @@ def list_runs(
     from dlrun.run_folders.deletion import refuse_to_delete
     from dlrun.run_folders.listing import names_apart, overview, runs_in
     from dlrun.run_folders.records import chosen_records, matching, ordered, refuse_unknown
-    from dlrun.run_folders.sweep_folder import all_runs_in, unbegun_sweeps
+    from dlrun.run_folders.sweep_finding import all_runs_in, unbegun_sweeps
 
     holds = parse_condition(where) if where is not None else None
     # Runs of a sweep are never pruned.
@@ -114,7 +114,7 @@ def _list_all(folders_of_runs: list[Path]) -> None:
     from dlrun.console.run_list import print_runs, print_sweeps
     from dlrun.console.streams import say, say_line
     from dlrun.run_folders.listing import overviews
-    from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
+    from dlrun.run_folders.sweep_finding import sweeps_in, unbegun_sweeps
 
     found, sweeps, cut_short = (
         overviews(*folders_of_runs),
@@ -137,7 +137,7 @@ def _say_all_json(
     """Print runs, whole or with some keys alone, and the sweeps in some folders as one JSON object."""
     from dlrun.console.streams import say_json
     from dlrun.run_folders.run_rows import rows_of_runs, whole_run
-    from dlrun.run_folders.sweep_folder import sweeps_in, unbegun_sweeps
+    from dlrun.run_folders.sweep_finding import sweeps_in, unbegun_sweeps
     from dlrun.system.strict_json import finite
 
     whole = [whole_run(each, name) for each, name in zip(kept, names, strict=True)] if not keys else []

@@ -111,7 +111,7 @@ def slurm(
 def _sweep_named(text: str, runs_dir: Path) -> Sweep | None:
     """The sweep whose folder is named; None if there is none. Raises UserError if it cannot have parts."""
     from dlrun.run_folders.locating import SWEEP_FILE
-    from dlrun.run_folders.sweep_folder import find_sweep
+    from dlrun.run_folders.sweep_finding import find_sweep
     from dlrun.sweeps.shards import refuse_shard
     from dlrun.system.files import is_file, with_home
 

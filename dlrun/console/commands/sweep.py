@@ -148,7 +148,7 @@ def sweep(
     from dlrun.config.lookup import find_config
     from dlrun.console.streams import say, say_json
     from dlrun.console.sweep_results import print_dry_run
-    from dlrun.run_folders.sweep_folder import find_sweep
+    from dlrun.run_folders.sweep_finding import find_sweep
     from dlrun.sweeps.base import base_of_grid
     from dlrun.sweeps.grid import Setting, settings_of_grid
     from dlrun.sweeps.growing import grow, grow_search, settings_to_add
@@ -333,7 +333,7 @@ def compare(
     from dlrun.run_folders.comparison import compare_runs
     from dlrun.run_folders.finding import find_runs_among
     from dlrun.run_folders.records import chosen_records, runs_of, shared_metric, values_of
-    from dlrun.run_folders.sweep_folder import all_runs_in
+    from dlrun.run_folders.sweep_finding import all_runs_in
     from dlrun.system.strict_json import finite
 
     if as_csv and json:

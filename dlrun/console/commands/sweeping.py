@@ -144,7 +144,7 @@ def finished_in(runs_dir: Path) -> Sequence[Record]:
     """The records of the finished runs in a folder: those of sweeps first, then oldest to newest."""
     from dlrun.run_folders.records import read_record
     from dlrun.run_folders.run import DONE
-    from dlrun.run_folders.sweep_folder import all_runs_in, can_borrow
+    from dlrun.run_folders.sweep_finding import all_runs_in, can_borrow
 
     every = [run for run in reversed(all_runs_in(runs_dir)) if can_borrow(run, runs_dir)]
     found = map(read_record, every)
