@@ -160,6 +160,32 @@ def test_a_run_is_bit_for_bit_what_it_is_without_a_tracker_that(
     assert of_the_run(run.summary()) == of_the_run(without.summary())
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit")
+def test_a_run_whose_trackers_disk_is_full_is_what_it_is_without_and_is_logged_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dlrun: Callable[..., Any]
+) -> None:
+    import resource
+
+    class Full(live.Follower):
+        def __init__(self, *words: Any) -> None:
+            super().__init__(*words)
+            assert self._process
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (500, 500))
+
+    monkeypatch.setattr(live, "Follower", Full)
+    without = trained(planned(), tmp_path / "without")
+    plan, view = planned(track=["tensorboard"]), Listening()
+    run = started(plan, tmp_path / "with")
+    assert train_run(plan, run, view).exit_code == 0
+    [said] = view.warnings
+    assert said.startswith("TensorBoard does not have all of this run: cannot write ")
+    assert f"File too large; log it by dlrun log {run.folder} --to tensorboard" in said
+    assert differences(outcome(run), outcome(without)) == []
+    assert timeless(run.rows()) == timeless(without.rows())
+    done = dlrun("log", run.folder, "--to", "tensorboard")
+    assert (done.code, done.err) == (0, "") and "epoch 3 in TensorBoard" in done.out
+
+
 def test_a_tracker_gets_every_epoch_and_its_process_ends_with_the_run(
     tmp_path: Path, package: Callable[[str], Path], followers: list[Any]
 ) -> None:
