@@ -121,6 +121,16 @@ def test_lines_are_hidden_smoothed_and_on_a_logarithmic_axis(page: Page) -> None
     assert page.complaints == []
 
 
+@pytest.mark.parametrize(("width", "every"), [(390, 20), (800, 10)])
+def test_epochs_are_named_as_densely_as_there_is_room(
+    browser: Page, written: Path, width: int, every: int
+) -> None:
+    browser.open(written, width)
+    texts = f"[...{CHART % 0}.querySelectorAll(':scope > svg > text')].map(text => text.textContent)"
+    named = [int(text) for text in browser.value(texts) if text.isdigit()]
+    assert set(range(every, 101, every)) <= {*named}
+
+
 @pytest.mark.parametrize("width", [390, 800, 1600])
 def test_nothing_is_wider_than_the_window(browser: Page, written: Path, width: int) -> None:
     browser.open(written, width)

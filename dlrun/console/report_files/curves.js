@@ -165,7 +165,7 @@
         shape(svg, "line", { class: "grid", x1: MARGIN.left, x2: right, y1: y(tick), y2: y(tick) });
         shape(svg, "text", { x: MARGIN.left - 8, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick));
       }
-      for (const tick of linearTicks(first, last, Math.max(2, Math.floor(width / 90)))) {
+      for (const tick of linearTicks(first, last, Math.max(2, Math.floor((right - MARGIN.left) / 50)))) {
         if (!Number.isInteger(tick)) continue;
         shape(svg, "text", { x: x(tick), y: floor + 18, "text-anchor": "middle" }, tickText(tick));
       }
