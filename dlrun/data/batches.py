@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dlrun.data.examples import Split
-from dlrun.data.loaded import Streamed
+from dlrun.data.gather import Gather
+from dlrun.data.loaded import InMemory, Streamed
 from dlrun.data.trees import Tree, expanded, single
 from dlrun.system.randomness import generator
 
@@ -53,12 +54,13 @@ class Batches:
     def __init__(self, split: Split, sampling: Sampling, seeds: Sequence[int]) -> None:
         self.split, self.seeds, self.sampling = split, seeds, sampling
         self.size, self.examples_of_epoch = sampling.size(len(split)), sampling.examples(len(split))
+        self._steps = sampling.steps(len(split))
         self._is_full = self.size == len(split) and not (sampling.epoch_examples or sampling.is_balanced)
         self._whole: tuple[Tree, Tree] | None = None
 
     def __len__(self) -> int:
         """The number of steps in an epoch."""
-        return self.sampling.steps(len(self.split))
+        return self._steps
 
     def shuffled(self, epoch: int, done: int = 0) -> Iterator[tuple[Tree, ...]]:
         """Yield the batches of one epoch after the first `done`, each as the arguments of `examples`.
@@ -79,6 +81,10 @@ class Batches:
         if len(batch) == 2:
             return batch
         return self.split.batch(single(batch[0]))
+
+    def gather(self) -> Gather | None:
+        """Gather the batches of one copy, each over the one before; None of examples that it cannot take."""
+        return self.split.gather() if isinstance(self.split, InMemory) else None
 
     def order(self, epoch: int) -> Tensor:
         """The examples of one epoch for each copy, (copies, n): permutations of the split, one after another.

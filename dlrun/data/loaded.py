@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.data.devices import memory_of, on_device, overlaps
 from dlrun.data.example_weights import with_weights
 from dlrun.data.examples import Data, Examples, Split
+from dlrun.data.gather import Gather
 from dlrun.data.hold_out import carve, limited, with_fold
 from dlrun.data.misfits import (
     OfTargets,
@@ -234,6 +235,16 @@ class InMemory(_Split):
             self.inputs = mapped(lambda inputs: on_device(inputs, self.device), examples.inputs)
         else:
             self.inputs = torch.cat([on_device(single(piece), self.device) for piece in examples.pieces()])
+
+    def gather(self) -> Gather | None:
+        """Gather batches of single inputs and targets without weights; None of any other examples."""
+        prepare = self._prepare.each.get("")
+        if prepare is None or self._are_inputs_targets or self.weights is not None:
+            return None
+        inputs, targets = self.inputs, self._targets
+        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor) and Gather.suits(inputs, prepare)):
+            return None
+        return Gather(inputs, targets, prepare)
 
     def _inputs_at(self, flat: Tensor) -> Tree:
         return mapped(lambda inputs: inputs.index_select(0, flat), self.inputs)

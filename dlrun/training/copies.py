@@ -17,7 +17,9 @@ from torch.func import stack_module_state
 
 from dlrun.blocks.tasks import Judge, Measure
 from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies, single
+from dlrun.training import fast_paths
 from dlrun.training.clipping import Mode, clip_alone, clip_stacked
+from dlrun.training.closed_form import ClosedForm, Linear, Masks, StackedLinear, closed_form
 from dlrun.training.stacked_layers import chain, dropouts_of, layer_of, mask_name
 from dlrun.training.streams import Streams
 
@@ -86,17 +88,43 @@ class Apart(_Seeded):
         self.copies = nn.ModuleList(copies)
         self.train()  # every submodule, as at the start of each epoch
         self.streams = Streams(self.seeds)
+        self._closed = list[ClosedForm | None]([None] * len(self.seeds))
 
     def forward(self, inputs: Figures) -> list[Tree]:
         each = zip(self.copies, of_copies(inputs), strict=True)
         if not self.training:
             return [whole(copy(x)) for copy, x in each]
-        outputs = []
+        outputs = list[Tree]()
         for index, (copy, x) in enumerate(each):
+            closed = self._closed[index]
             self.streams.take_up(index)
-            outputs.append(whole(copy(x)))
+            if closed and isinstance(x, Tensor) and closed.takes(x):
+                outputs.append(closed(x))
+            else:
+                outputs.append(whole(copy(x)))
             self.streams.lay_down(index)
         return outputs
+
+    def use_closed_form(self) -> None:
+        """Compute each training step in closed form from here on, where the layers have one."""
+        self._closed = self.closed_forms()
+
+    def closed_forms(self) -> list[ClosedForm | None]:
+        """The closed form of each copy, None if its layers have none."""
+
+        def linear(_: str, layer: nn.Linear) -> Linear:
+            return Linear(layer.weight, layer.bias)
+
+        def masks(_: str, dropout: nn.Module) -> Masks:
+            return lambda inputs: dropout(torch.ones_like(inputs))
+
+        return [closed_form(copy, linear, masks, axes=1) for copy in self.copies]
+
+    def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
+        fast_paths.backward(losses, shares)
+        for closed in filter(None, self._closed):
+            closed.finish()
 
     def again(self, index: int, loss: Measure, inputs: Tree, judged: Sequence[Tree]) -> Tensor:
         """The loss of each example of one copy, computed again with the random numbers of this step.
@@ -197,6 +225,8 @@ class Stacked(_Seeded):
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [layer_of(name, module) for name, module in chain("", skeleton)]
         self._modes = (*self.copies, skeleton)  # the modules whose training flag `train` sets
+        self._closed: ClosedForm | None = None
+        self._drawn: dict[str, Tensor] = {}  # the masks of the step, for the closed form
 
     def train(self, mode: bool = True) -> Stacked:
         for module in self._modes:
@@ -206,12 +236,33 @@ class Stacked(_Seeded):
     def forward(self, inputs: Tree) -> Tree:
         weights = dict(zip(self._names, self._weights, strict=True))
         masks = self.draw_masks(inputs) if self.masks is None else self.masks
+        if self.training and self._closed and isinstance(inputs, Tensor) and self._closed.takes(inputs):
+            self._drawn = masks
+            return self._closed(inputs)
         return whole(self._run(weights | self._fixed | masks, inputs))
 
     def _run(self, state: dict[str, Tensor], outputs: Tree) -> Tree:
         for layer in self._layers:
             outputs = layer(state, outputs)
         return outputs
+
+    def use_closed_form(self) -> None:
+        """Compute each training step in closed form from here on, if the layers have one."""
+        weights = dict(self.named_weights())
+
+        def linear(name: str, layer: nn.Linear) -> Linear:
+            return StackedLinear(weights[f"{name}weight"], weights.get(f"{name}bias"))
+
+        def masks(name: str, dropout: nn.Module) -> Masks:
+            return lambda inputs: self._drawn[mask_name(name)]
+
+        self._closed = closed_form(self.copies[0], linear, masks, axes=2)
+
+    def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
+        fast_paths.backward(losses, shares)
+        if self._closed:
+            self._closed.finish()
 
     def losses(self, loss: Measure, *figures: Figures) -> Tensor:
         """The loss of each example, (copies, batch[, 2]), from outputs, targets and perhaps inputs."""

@@ -21,6 +21,7 @@ from torch.optim import optimizer as optimizers
 
 from dlrun.system import machine
 from dlrun.system.switches import has_fast_paths
+from dlrun.training.fused_updates import fused_update
 
 _COMPILER = "torch._dynamo"
 
@@ -32,7 +33,7 @@ def without_compiler() -> Iterator[None]:
     PyTorch asks it to mark some of its own functions as not to be compiled. Any other use imports the real
     compiler.
     """
-    if _COMPILER in sys.modules or not _are_on():
+    if _COMPILER in sys.modules or not are_on():
         yield
         return
     stand_in = _StandIn(_COMPILER)
@@ -68,7 +69,7 @@ def backward(losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
 
     As `torch.autograd.backward`, which looks at the shapes again with the help of a computer algebra system.
     """
-    if not _are_on():
+    if not are_on():
         torch.autograd.backward(losses, shares)
         return
     torch.autograd.graph._engine_run_backward(
@@ -88,17 +89,31 @@ def step(optimizer: torch.optim.Optimizer) -> None:
         optimizers._global_optimizer_pre_hooks,
         optimizers._global_optimizer_post_hooks,
     )
-    if any(hooks) or "step" in vars(optimizer) or not _are_on():
+    if any(hooks) or "step" in vars(optimizer) or not are_on():
         optimizer.step()
         return
     kind = type(optimizer)
     if kind not in _steps:
         _steps[kind] = unwrap(kind.step) if kind.__module__.startswith("torch.optim") else kind.step
-    with torch.no_grad():
-        _steps[kind](optimizer)
+    with NoGradients():
+        if not fused_update(optimizer):
+            _steps[kind](optimizer)
 
 
 _steps: dict[type, Callable[[torch.optim.Optimizer], Any]] = {}
+
+
+class NoGradients:
+    """A context without gradients, as `torch.no_grad()`, with a third of its calls of Python functions."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *_: object) -> None:
+        torch._C._set_grad_enabled(self._before)
 
 
 def keep_freed_memory() -> None:
@@ -106,11 +121,11 @@ def keep_freed_memory() -> None:
 
     Otherwise each step pays for system calls and page faults.
     """
-    if _are_on():
+    if are_on():
         machine.keep_freed_memory()
 
 
 @cache
-def _are_on() -> bool:
+def are_on() -> bool:
     """Read once: a run has all of its steps in one way."""
     return has_fast_paths()

@@ -95,9 +95,12 @@ class Hardware:
     ) -> Update:
         """`update` itself, or on CUDA a graph of it, if the config and the step allow one.
 
-        On CUDA the learning rates become tensors if the optimizer accepts tensors.
+        On CUDA the learning rates become tensors if the optimizer accepts tensors. On the CPU the model
+        computes its gradients in closed form, where it has one.
         """
         if not self.has_graphs:
+            if self.suits_closed_form and not optimizers.takes_closure:
+                model.use_closed_form()
             return update
         groups = optimizers.param_groups
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in groups)
@@ -120,6 +123,12 @@ class Hardware:
             takes_number = f"{type(optimizers.each[0]).__name__} takes its learning rate as a number"
             self._no_graph("float16 loss scaling reads each gradient" if takes_tensors else takes_number)
         return update
+
+    @property
+    def suits_closed_form(self) -> bool:
+        """True if gradients in closed form have the bits of autograd's, see dlrun.training.closed_form."""
+        is_plain = self.precision in ("float32", "float64") and not self.compile
+        return is_plain and self.device.type == "cpu" and fast_paths.are_on()
 
     def _no_graph(self, reason: str) -> None:
         if self.graph is True:
@@ -181,11 +190,11 @@ class Hardware:
                 for parameter in group["params"]:
                     parameter.grad = None
         if isinstance(losses, Tensor):
-            fast_paths.backward([losses], [piece.shares(losses, 1.0, axis=1)])
+            model.backward([losses], [piece.shares(losses, 1.0, axis=1)])
         else:
             factors = [scaler.factors[index] for index in scaler.active] if scaler else repeat(1.0)
             shares = [piece.shares(own, factor) for own, factor in zip(losses, factors)]  # noqa: B905
-            fast_paths.backward(losses, shares)
+            model.backward(losses, shares)
         if not piece.is_last:
             return
         weights = piece.weight_so_far(len(losses)) if piece.weights else None

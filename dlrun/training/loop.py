@@ -26,6 +26,7 @@ from dlrun.training.hardware import Hardware
 from dlrun.training.meters import DeviceMeter, Meter, meter_for
 from dlrun.training.micro_batches import MicroBatches
 from dlrun.training.optimizers import Optimizers
+from dlrun.training.quick_step import quickest_step
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.state import State
 from dlrun.training.within_epoch import WithinEpoch
@@ -59,7 +60,7 @@ def fit(
             again = partial(model.again, loss=recipe.loss, inputs=inputs, judged=judged)
             hardware.step(losses, model, optimizers, state.scaler, meter.not_finite, again, piece)
 
-    update_once = hardware.repeated(update, model, optimizers, augment.streams)
+    update_once = quickest_step(update, batches, augment, meter, optimizers, hardware)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):  # a resumed run starts after its last epoch
         model.begin(epoch)
         recipe.freezing.begin(epoch, model, optimizers)

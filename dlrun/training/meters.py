@@ -18,6 +18,7 @@ from dlrun.data.examples import EVALUATION_BATCH
 from dlrun.data.trees import Figures, Tree, joined, mapped, of_copies
 from dlrun.errors import Diverged
 from dlrun.training.copies import Copies, Numbers, as_tensor
+from dlrun.training.fast_paths import NoGradients
 from dlrun.training.micro_batches import WHOLE, Piece
 from dlrun.training.recipe import Recipe, Row
 from dlrun.training.world import ALONE, World
@@ -55,13 +56,14 @@ class Meter:
 
     def __init__(self, recipe: Recipe, model: Copies, examples: int, when: str, world: World = ALONE) -> None:
         self.recipe, self.model, self.examples, self.world = recipe, model, examples, world
+        self._means = recipe.means
         self.begin(when)
 
     def begin(self, when: str) -> None:
         """Reset all sums."""
         self._when, self._step = when, 0
         self.world.enter(when)
-        self.sums: Sums = {name: [] for name in ("loss", *self.recipe.means)}
+        self.sums: Sums = {name: [] for name in ("loss", *self._means)}
         self.whole = WholeSplit(self.recipe)
 
     def go_on(self, step: int, sums: Sums) -> None:
@@ -81,7 +83,6 @@ class Meter:
         self.add(losses, outputs, targets)
         self.whole.add(on_cpu)
 
-    @torch.no_grad()
     def add(self, losses: Numbers, outputs: Figures, targets: Tree, piece: Piece = WHOLE) -> None:
         """Add a batch or a piece of one: losses (copies, n[, 2]), outputs and targets (copies, n, …).
 
@@ -91,20 +92,41 @@ class Meter:
         self._step += piece.is_first
         if not piece.share:
             return
-        sums = {"loss": _numbers(self.model.sums(losses))}
-        try:
-            _refuse_not_finite(sums["loss"], self.model, self._when, self._step)
-        except Diverged as diverged:
-            if self.world.is_alone:
-                raise
-            self.world.note(diverged)
-        for name, metric in self.recipe.means.items():
-            sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
+        with NoGradients():
+            sums = {"loss": _numbers(self.model.sums(losses))}
+            self._refuse_not_finite(sums["loss"])
+            for name, metric in self._means.items():
+                sums[name] = _numbers(self.model.sums(self.model.each(metric.measure, outputs, targets)))
         for name, own in sums.items():
             if piece.is_first:
                 self.sums[name].append(own)
             else:
                 self.sums[name][-1] = _added(self.sums[name][-1], own)
+
+    def add_batch(self, sums: Sequence[dict[str, Any]]) -> None:
+        """Add a batch by the `sums_of` of each copy. Raises Diverged if a loss is not finite."""
+        self._step += 1
+        self._refuse_not_finite([own["loss"] for own in sums])
+        for name, of_steps in self.sums.items():
+            of_steps.append([own[name] for own in sums])
+
+    def sums_of(self, losses: Tensor, outputs: Tensor, targets: Tree) -> dict[str, Any]:
+        """The sums of the figures of one copy over a batch: losses (n[, 2]), outputs and targets (n, …)."""
+        if losses.requires_grad:
+            losses, outputs = losses.detach(), outputs.detach()
+        sums = {"loss": losses.sum(0, dtype=torch.float64).tolist()}
+        for name, metric in self._means.items():
+            sums[name] = metric.measure(outputs, targets).sum(0, dtype=torch.float64).tolist()
+        return sums
+
+    def _refuse_not_finite(self, losses: list[Any]) -> None:
+        """Raise Diverged if the summed loss of a copy is not finite; of several processes note it for all."""
+        try:
+            _refuse_not_finite(losses, self.model, self._when, self._step)
+        except Diverged as diverged:
+            if self.world.is_alone:
+                raise
+            self.world.note(diverged)
 
     def means_of_step(self, examples: int) -> list[float]:
         """The mean loss of each copy over the last step, which had so many examples."""

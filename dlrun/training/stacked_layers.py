@@ -43,7 +43,7 @@ def layer_of(name: str, module: nn.Module) -> Layer:
     """A function that runs one layer for all copies, with the weights whose names begin with `name`."""
     if type(module) in _ELEMENTWISE:
         return lambda state, inputs: module(inputs)
-    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+    if is_flatten(module):
         return lambda state, inputs: inputs.flatten(2)
     if type(module) is nn.Linear:
         return partial(_linear, f"{name}weight", f"{name}bias")
@@ -51,6 +51,11 @@ def layer_of(name: str, module: nn.Module) -> Layer:
         mask = mask_name(name)
         return lambda state, inputs: inputs * state[mask] if module.training else inputs
     return _by_vmap(name, module)
+
+
+def is_flatten(module: nn.Module) -> bool:
+    """True of the layer that makes a vector of each example."""
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
 
 
 def _linear(weight: str, bias: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from small_runs import (
 
 from dlrun.config.mistakes import ConfigError
 from dlrun.console.evaluation import print_evaluation
+from dlrun.data.batches import Batches
 from dlrun.errors import UserError
 from dlrun.run_folders.run import Run
 from dlrun.training import state as states
 from dlrun.training.checkpoint import load_checkpoint, save_checkpoint
-from dlrun.training.copies import Apart
 from dlrun.training.evaluation import evaluate_run
 from dlrun.training.opening import open_checkpoint
 
@@ -169,21 +169,19 @@ def test_a_seed_that_has_stopped_has_no_further_rows_and_is_not_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained_at_once: list[int] = []
-    forward = Apart.forward
+    order = Batches.order
 
-    def counting(model: Apart, inputs: Any) -> Any:
-        if model.training:
-            trained_at_once.append(len(model.copies))
-        return forward(model, inputs)
+    def counting(batches: Batches, epoch: int) -> Any:
+        trained_at_once.append(len(order(batches, epoch)))
+        return order(batches, epoch)
 
-    monkeypatch.setattr(Apart, "forward", counting)
+    monkeypatch.setattr(Batches, "order", counting)
     run = trained(planned_in(tmp_path), tmp_path)
     rows, stopped = run.rows(), summary_of(run)["stopped"]
     assert stopped.keys() == {str(seed) for seed in SEEDS}
     for seed in SEEDS:
         assert rows_of(run, seed) == list(range(1, stopped[str(seed)] + 1))
-    steps = 3  # of an epoch: 42 points in batches of 16
-    assert sum(trained_at_once) == steps * len(rows["epoch"])
+    assert sum(trained_at_once) == len(rows["epoch"])
 
 
 def test_stacked_seeds_stop_by_themselves_too(tmp_path: Path) -> None:

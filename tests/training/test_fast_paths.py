@@ -219,7 +219,7 @@ def test_the_c_library_is_told_to_keep_freed_memory_unless_fast_paths_are_off(
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
     library = SimpleNamespace(mallopt=lambda *words: told.append(words))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    fast_paths._are_on.cache_clear()
+    fast_paths.are_on.cache_clear()
     fast_paths.keep_freed_memory()
-    fast_paths._are_on.cache_clear()
+    fast_paths.are_on.cache_clear()
     assert told == limits

@@ -1,0 +1,101 @@
+"""The quick step: runs are bit for bit what the loop's own step makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import differences, go_on, outcome, planned, timeless, trained
+
+from dlrun.training import fast_paths, loop
+from dlrun.training.quick_step import QuickStep
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": {"name": "sgd", "lr": 0.1}},
+    "momentum": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True}},
+    "adam": {"optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.1}},
+    "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
+    "rmsprop": {"optimizer": {"name": "rmsprop", "lr": 0.01}},
+    "full batches": {"batch_size": "full"},
+    "several seeds": {"seeds": [0, 3, 5]},
+    "a seed that stops": {"seeds": [0, 3, 5], "patience": 1, "epochs": 8, "monitor": "train_loss"},
+    "float64": {"precision": "float64"},
+    "clipping": {"gradient_clip": 0.1, "seeds": [0, 3]},
+    "a schedule": {"schedule": {"name": "cosine"}},
+    "averaged weights": {"average": {"name": "ema", "decay": 0.9}},
+    "frozen at first": {"freeze": ["0.*"], "freeze_epochs": 2, "epochs": 4},
+    "balanced batches": {"sampling": "balanced"},
+    "a share of the examples": {"epoch_examples": 20},
+    "label smoothing": {"loss": {"name": "cross_entropy", "label_smoothing": 0.1}},
+    "class weights": {"loss": {"name": "cross_entropy", "class_weight": "balanced"}},
+    "mse": {"loss": "mse"},
+    "bce": {"loss": "bce"},
+    "focal": {"loss": "focal"},
+    "log_softmax and nll": {
+        "loss": "nll",
+        "architecture": {"name": "mlp", "hidden": [6, 4], "output_activation": "log_softmax"},
+    },
+    "dropout": {"architecture": {"name": "mlp", "hidden": [6, 4], "dropout": 0.3}, "seeds": [0, 3]},
+    "further metrics": {"metrics": ["accuracy", "log_loss", "brier"]},
+}
+USUAL = {"loss": "cross_entropy", "metrics": ["accuracy"], "epochs": 3}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The steps that runs were given."""
+    steps = []
+    choose = loop.quickest_step
+
+    def noting(*words: Any) -> Any:
+        steps.append(choose(*words))
+        return steps[-1]
+
+    monkeypatch.setattr(loop, "quickest_step", noting)
+    return steps
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_a_run_is_bit_for_bit_what_it_is_without(
+    changes: str, tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = USUAL | CHANGES[changes]
+    with_it = trained(planned(**every), tmp_path / "with")
+    assert all(isinstance(step, QuickStep) for step in quick)
+    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
+    without = trained(planned(**every), tmp_path / "without")
+    assert not isinstance(quick[-1], QuickStep)
+    assert differences(outcome(with_it), outcome(without)) == []
+
+
+@pytest.mark.parametrize("changes", ["momentum", "dropout", "log_softmax and nll"])
+def test_a_run_goes_on_with_it_or_without(
+    changes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = USUAL | CHANGES[changes]
+    whole = trained(planned(**every | {"epochs": 6}), tmp_path / "whole")
+    run = trained(planned(**every), tmp_path / "run")
+    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
+    assert go_on(run, every | {"epochs": 6}).exit_code == 0
+    assert differences(outcome(run), outcome(whole)) == []
+    assert timeless(run.rows()) == timeless(whole.rows())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augmentations": ["mixup"]},
+        {"micro_batch": 4},
+        {"stacked": True, "seeds": [0, 1]},
+        {"precision": "bfloat16"},
+        {"architecture": {"name": "mlp", "hidden": [6], "batch_norm": True}},
+        {"optimizer": {"name": "lbfgs"}},
+    ],
+    ids=str,
+)
+def test_runs_that_do_more_in_a_step_take_the_loops_own(
+    changes: dict[str, Any], tmp_path: Path, quick: list[Any]
+) -> None:
+    trained(planned(**USUAL | changes), tmp_path)
+    assert quick and not any(isinstance(step, QuickStep) for step in quick)
