@@ -25,7 +25,9 @@ def read(path: Path) -> dict[str, Any]:
 def keep(path: Path, measured: Mapping[str, Any], *, in_order: bool = False) -> None:
     """Replace a file by what was measured, as strict JSON; `in_order` sorts every mapping by its keys."""
     text = json.dumps(measured, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=in_order)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    written = path.with_suffix(".tmp")
+    written.write_text(f"{text}\n", encoding="utf-8")
+    written.replace(path)  # the old one or the new one, should it be cut off here
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -88,7 +88,7 @@ def train_run(
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
-        tell_start(world, plan, writer.loaded, state)
+        tell_start(world, plan, writer.loaded, writer.hardware, state)
         world.is_save_due = writer.is_step_due
         started = time.monotonic() - state.seconds
         steps = plan.recipe.sampling.steps(len(writer.loaded["train"]))
@@ -218,7 +218,8 @@ def _opened(
     refuse_draws(plan, loaded, world.size)
     bring_teacher(plan, loaded.preprocessing, recorded_digest(plan, saved, run.last) if saved else "")
     record_of(plan)  # a teacher that is gone, or another one, is found before anything changes
-    hardware = replace(plan.hardware(loaded), warn=partial(log_warning, run, view), world=world)
+    before = saved.environment if saved else None
+    hardware = replace(plan.hardware(loaded, before), warn=partial(log_warning, run, view), world=world)
     hardware.use()
     begun = None if saved else initial_weights(plan)  # a checkpoint has all weights itself
     state = plan.state(hardware, begun.put_into if begun else None)

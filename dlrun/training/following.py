@@ -36,10 +36,11 @@ class Start:
     fingerprint: str
     class_weights: list[float] | None
     is_complete: bool  # nothing is left to train, though the run has not been concluded
+    environment: dict[str, str]
     state: dict[str, Any]
 
 
-def tell_start(world: World, plan: Plan, loaded: Loaded, state: State) -> None:
+def tell_start(world: World, plan: Plan, loaded: Loaded, hardware: Hardware, state: State) -> None:
     """Tell the other processes what to train. Raises RunFailed if one of them cannot."""
     if world.presence is None:
         return
@@ -54,6 +55,7 @@ def tell_start(world: World, plan: Plan, loaded: Loaded, state: State) -> None:
             loaded.fingerprint,
             weights.values if weights else None,
             is_complete(plan, state),
+            hardware.environment(),
             told,
         )
     )
@@ -140,7 +142,7 @@ def _prepared(
     if loaded.fingerprint != start.fingerprint:
         raise UserError("its data are not those of the first process", where=str(data_dir))
     bring_teacher(plan, loaded.preprocessing)
-    hardware = replace(plan.hardware(loaded), world=world)
+    hardware = replace(plan.hardware(loaded, start.environment), world=world)
     hardware.use()
     state = plan.state(hardware)
     state.load_state_dict(start.state)

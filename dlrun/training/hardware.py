@@ -32,8 +32,9 @@ from dlrun.training.shared_norms import share_norms
 from dlrun.training.world import World
 
 # In multiply-adds: the work of a step that makes one more thread worth waking, and the cost of each number in
-# a layer's output beside its products, forward and backward.
-WORK_PER_THREAD = 25_000_000
+# a layer's output beside its products, forward and backward. On an idle machine half of that work gains a
+# third by a second thread; beside other programs, for which threads have to wait at every step, it loses.
+WORK_PER_THREAD = 50_000_000
 WORK_PER_NUMBER = 100
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

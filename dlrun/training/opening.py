@@ -95,7 +95,7 @@ def open_checkpoint(
     refuse_other_data(plan, loaded, saved, overrides)
     has_changed = loaded.fingerprint != saved.data.get("fingerprint")
     left_out = loaded.leave_out(trained_on) if has_changed and trained_on is not None else {}
-    hardware = replace(plan.hardware(loaded), warn=warn)
+    hardware = replace(plan.hardware(loaded, saved.environment), warn=warn)
     model, epochs = open_model(plan, hardware, saved, path), epochs_of(saved.state)
     found = Trained(plan, loaded, hardware, model, max(epochs), run, epochs=epochs)
     found = replace(found, weights_taken=which_weights(saved), is_best=is_of_best(saved.state))

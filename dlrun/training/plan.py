@@ -91,9 +91,15 @@ class Plan:
         """The type of the weights and of prepared inputs."""
         return _dtype_of(self.config)
 
-    def hardware(self, loaded: Loaded | None = None) -> Hardware:
-        """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads."""
+    def hardware(self, loaded: Loaded | None = None, before: Mapping[str, object] | None = None) -> Hardware:
+        """The hardware to train on; `loaded` gives the size of a full batch, which sets the threads.
+
+        A run that was trained in the environment `before` keeps its threads, where the config leaves them to
+        dlrun and there are as many cores: another number would change the last bits.
+        """
         config, threads = self.config, self.threads(len(loaded["train"]) if loaded else EVALUATION_BATCH)
+        if config.threads == "auto" and before:
+            threads = _threads_of(before) or threads
         return Hardware(
             self.device,
             threads,
@@ -293,3 +299,14 @@ def _dtype_of(config: Config) -> torch.dtype:
 def usual_monitor(evaluation_split: str | None, *, averages: bool) -> str:
     """The column by which best.pt is chosen if the config names none."""
     return f"valid_loss{AVERAGED * averages}" if evaluation_split == "valid" else "train_loss"
+
+
+def _threads_of(environment: Mapping[str, object]) -> int:
+    """The threads that a checkpoint's environment states, 0 if there are fewer cores than that here."""
+    stated = str(environment.get("threads", ""))
+    cores = max(1, machine.cores() // started_here(os.environ))
+    return (
+        int(stated)
+        if stated.isascii() and stated.isdecimal() and len(stated) < 5 and int(stated) <= cores
+        else 0
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import agreement, digits, measured, processes, sections, seeds
+from benchmarks import agreement, digits, measured, noise, processes, sections, seeds
 from benchmarks.sections import SECTIONS, Goal, section
 from dlrun.data.image_files.idx import read
 
@@ -58,6 +58,67 @@ def test_every_goal_can_be_met_and_missed(name: str, goal: Goal) -> None:
     assert goal.met([goal.bound + step]) is (goal.sign == "≥")
     assert goal.met([goal.bound]) is (goal.sign != "<")
     assert not goal.met([math.nan])
+
+
+QUIET, NOISY = [1.0, 1.01, 1.02, 1.03, 1.0], [1.0, 1.3, 1.1, 1.6, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "seconds", "met"),
+    [
+        ([1.3, 1.4, 1.6], QUIET, "yes"),
+        ([1.4, 1.6, 1.7], QUIET, "**no**"),
+        ([1.3, 1.4, 1.6], NOISY, "not judged: noisy"),
+        ([1.4, 1.6, 1.7], NOISY, "not judged: noisy"),
+        ([1.3, 1.4, 1.5], NOISY, "yes"),
+        ([1.6, 1.7], NOISY, "**no**"),
+        ([1.4, 1.6, 1.7], [], "**no**"),
+    ],
+)
+def test_on_a_noisy_machine_a_goal_is_judged_only_if_every_round_agrees(
+    ratios: list[float], seconds: list[float], met: str
+) -> None:
+    goal = Goal("a ratio", "≤", 1.5, lambda found: found["ratios"])
+    found = {"ratios": ratios, "noise": seconds}
+    assert goal.row(found)[-1] == met
+    assert goal.missed(found) is (met == "**no**")
+
+
+def test_a_section_says_how_noisy_the_machine_was() -> None:
+    found = sections.measure(_Contest, 2, None)  # type: ignore[arg-type]
+    # two before and two after, and one before each of two contestants in two rounds
+    assert len(found["noise"]) == 8 and all(seconds > 0 for seconds in found["noise"])
+    assert noise.said(QUIET).startswith("The machine was quiet: the same fixed work, done 5 times")
+    assert noise.said(NOISY).startswith("The machine was noisy: ")
+    assert "1000 to 1600 ms, its middle half within 27%" in noise.said(NOISY)
+    assert noise.said([1.0]) == ""
+
+
+class _Contest:
+    """A section of two contestants."""
+
+    @staticmethod
+    def measure(rounds: int) -> dict[str, Any]:
+        contestants = dict.fromkeys(("one", "other"), dict[str, Any])
+        return {"rounds": list(processes.in_turn(contestants, rounds))}
+
+
+def test_what_was_measured_is_kept_when_the_rest_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections, "MEASURED", tmp_path / "performance.json")
+    monkeypatch.setattr(sections, "PAGE", tmp_path / "performance.md")
+
+    def measure(module: Any, rounds: int, threads: int | None) -> dict[str, Any]:
+        if module.__name__ == "benchmarks.spiral":
+            raise KeyboardInterrupt
+        return {"not measured": "it rains"}
+
+    monkeypatch.setattr(sections, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        sections.main(["threenet", "spiral"])
+    assert measured.read(tmp_path / "performance.json") == {"threenet": {"not measured": "it rains"}}
+    assert "Not measured: it rains." in (tmp_path / "performance.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("name", "goal"), GOALS, ids=lambda value: getattr(value, "what", value))

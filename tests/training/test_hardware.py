@@ -49,7 +49,10 @@ def test_the_number_of_threads_is_no_measurement() -> None:
 
 @pytest.mark.parametrize(
     ("config", "threads"),
-    [("spiral_logistic", 1), ("temps", 1), ("mnist_softmax", 1), ("spiral_relu", 2), ("mnist_threenet", 6)],
+    [
+        *(("spiral_logistic", 1), ("temps", 1), ("mnist_softmax", 1), ("spiral_relu", 1)),
+        *(("spiral_relu_wide", 2), ("mnist_threenet", 3), ("mnist_cnn", 8)),
+    ],
 )
 def test_shipped_configs_get_the_threads_that_suit_them(
     config: str, threads: int, monkeypatch: pytest.MonkeyPatch
@@ -64,13 +67,13 @@ def test_the_whole_of_a_full_batch_counts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(machine, "cores", lambda: 64)
     wide = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [700, 700]}, "batch_size": "full"}
     few, many = (planned(**wide, dataset={"name": "spiral", "points": points}) for points in (20, 60))
-    assert few.hardware(few.load()).threads == 4
-    assert many.hardware(many.load()).threads == 12
+    assert few.hardware(few.load()).threads == 2
+    assert many.hardware(many.load()).threads == 6
 
 
 def test_seeds_that_train_as_one_model_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlrun.system.machine.cores", lambda: 64)
-    wide: dict[str, Any] = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [300, 300]}}
+    wide: dict[str, Any] = {"threads": "auto", "architecture": {"name": "mlp", "hidden": [500, 500]}}
     alone = planned(**wide, seeds=[0]).hardware().threads
     assert alone > 0
     assert planned(**wide, seeds=list(range(16))).hardware().threads == alone
