@@ -23,11 +23,11 @@ _dtype = attrgetter("dtype")
 def fused_update(optimizer: Optimizer) -> bool:
     """Do one step of an optimizer; False, with nothing done, of one that is to do it itself.
 
-    That is any other optimizer, any other device than the CPU, and the first step, in which the optimizer
-    makes its state.
+    That is any other optimizer, one that is to skip steps, any other device than the CPU, and the first
+    step, in which the optimizer makes its state.
     """
     update_of = _KERNELS.get(type(optimizer))
-    if update_of is None:
+    if update_of is None or getattr(optimizer, "found_inf", None) is not None:
         return False
     updates = []
     for group in optimizer.param_groups:

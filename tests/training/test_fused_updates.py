@@ -98,6 +98,11 @@ def of_two_types() -> list[nn.Parameter]:
     return [weights_of(torch.float32)[0], weights_of(torch.float64)[1]]
 
 
+def skipping(optimizer: Optimizer) -> Optimizer:
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]  # as `Optimizers.skip_if` sets it
+    return optimizer
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -106,6 +111,7 @@ def of_two_types() -> list[nn.Parameter]:
         lambda: SGD(of_two_types(), lr=0.1, fused=True),
         lambda: Adam(weights_of(torch.float32), lr=0.1, amsgrad=True, fused=True),
         lambda: Own(weights_of(torch.float32), lr=0.1, fused=True),
+        lambda: skipping(SGD(weights_of(torch.float32), lr=0.1, fused=True)),
         lambda: RMSprop(weights_of(torch.float32), lr=0.1),
     ],
 )
