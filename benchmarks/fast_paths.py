@@ -18,6 +18,8 @@ SIZES = {"64": ("batch_size=64", "epochs=60"), "full": ("epochs=600",)}
 TITLES = {
     "none": "all of them",
     "compiler": "without the stand-in for the compiler",
+    "quick_step": "without a step in one function",
+    "closed_form": "without gradients in closed form",
     "backward": "without the direct call of the autograd engine",
     "step": "without the direct call of an optimizer's step",
     "keep_freed_memory": "without keeping freed memory (mallopt)",

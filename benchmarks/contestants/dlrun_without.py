@@ -20,6 +20,12 @@ def plain_step(optimizer: torch.optim.Optimizer) -> None:
 def nothing() -> None: ...
 
 
+def loops_own_step(
+    update: Any, batches: Any, augment: Any, meter: Any, optimizers: Any, hardware: Any
+) -> Any:
+    return hardware.repeated(update, meter.model, optimizers, augment.streams)
+
+
 def without(name: str) -> None:
     """Put PyTorch's own way in the place of a fast path, before anything of dlrun has taken it."""
     if name == "compiler":
@@ -30,10 +36,15 @@ def without(name: str) -> None:
         "keep_freed_memory": nothing,
         "without_compiler": nullcontext,
     }
-    from dlrun.training import fast_paths
+    from dlrun.training import fast_paths, loop
+    from dlrun.training.hardware import Hardware
 
     if name in plain:
         setattr(fast_paths, name, plain[name])
+    elif name == "quick_step":
+        loop.quickest_step = loops_own_step
+    elif name == "closed_form":
+        Hardware.suits_closed_form = False  # type: ignore[assignment, method-assign]
 
 
 left_out = sys.argv.pop(1)

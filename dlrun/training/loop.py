@@ -1,8 +1,8 @@
 """The training loop: `fit` trains and yields one row of figures per epoch, `evaluate` measures a split.
 
-`update` inside `fit` is one optimizer step: forward pass, loss, meter, backward pass. `set_rates` sets the
-learning rates before each step. Saving, early stopping and the display are left to the caller,
-`train_run` in experiment.py.
+`update` inside `fit` is one optimizer step: forward pass, loss, meter, backward pass. `quickest_step` may put
+one with the same bits in its place. `set_rates` sets the learning rates before each step. Saving, early
+stopping and the display are left to the caller, `train_run` in experiment.py.
 """
 
 from __future__ import annotations
