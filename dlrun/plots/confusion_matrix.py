@@ -49,7 +49,13 @@ def confusion_matrix(
     crowded = len(classes) > MOST_WITH_NUMBERS
     figure = Picture(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
     axes = figure.subplots()
-    colours = axes.imshow(percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100))
+    edges = torch.arange(len(classes) + 1) - 0.5
+    # Rectangles: an image would be computed for every pixel of the picture, in several times its memory.
+    colours = axes.pcolormesh(
+        edges, edges, percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100), snap=True
+    )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
     axes.set_facecolor(PALE)  # visible in rows without examples
     if crowded:
         bar = figure.colorbar(colours, ax=axes, shrink=0.8, ticks=[0, 1, 5, 20, 50, 100])
