@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.measured import counted, machine, markdown, span
+from benchmarks.noise import FIXED_WORK
 from benchmarks.processes import Figures, figures, in_turn, middle, ratios, rounds_of, train
 from benchmarks.sections import Goal
 
@@ -47,7 +48,7 @@ def measure(rounds: int) -> dict[str, Any]:
         contestants[f"{config}, beside one"] = partial(beside, 1, auto)
         contestants[f"{config}, busy"] = partial(beside, cores, auto)
         contestants[f"{config}, busy, one thread"] = partial(beside, cores, alone)
-    kept = ("loop_seconds", "threads")
+    kept = ("loop_seconds", "threads", FIXED_WORK)
     found = [
         {name: {figure: of_one[figure] for figure in kept} for name, of_one in each.items()}
         for each in in_turn(contestants, rounds)

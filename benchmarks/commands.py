@@ -27,7 +27,7 @@ GOALS = [
     Goal(
         TITLES["runs"],
         "≤",
-        0.4,
+        0.3,
         lambda m: figures(m, "runs", "process_seconds"),
         " s",
         note="by a profile, most of the time is that of `dlrun --help` and the import of pydantic, with "

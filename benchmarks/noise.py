@@ -1,39 +1,35 @@
-"""How noisy the machine is while it is measured: the same fixed work, again and again between contestants."""
+"""The noise of the machine while it is measured: the same fixed work, again and again between contestants."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import quantiles
 from time import perf_counter
+from typing import Any
 
+FIXED_WORK = "fixed_work"  # the figure of a contestant: the seconds of the work before it ran
 LEAST = 4  # measurements from which a spread is told
 QUIET = 0.10  # the spread up to which a machine is quiet
 _ADDITIONS, _BYTES = 400_000, 32 * 2**20  # about 20 ms of Python, and of memory that no cache holds
 
 
-class Noise:
-    """The seconds of the fixed work, each time it was done since `begin`."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def begin(self) -> None:
-        """Forget what was measured before."""
-        self.seconds = []
-
-    def sample(self) -> None:
-        """Do the fixed work once: additions, and copies in memory."""
-        started = perf_counter()
-        total = 0
-        for number in range(_ADDITIONS):
-            total += number
-        block = bytearray(_BYTES)
-        for _ in range(2):
-            block = bytearray(block)
-        self.seconds.append(perf_counter() - started)
+def fixed_work() -> float:
+    """The seconds of additions and of copies in memory."""
+    started = perf_counter()
+    total = 0
+    for number in range(_ADDITIONS):
+        total += number
+    block = bytearray(_BYTES)
+    for _ in range(2):
+        block = bytearray(block)
+    return perf_counter() - started
 
 
-NOISE = Noise()
+def seconds_in(found: Mapping[str, Any]) -> list[float]:
+    """The seconds of the fixed work before each contestant, of what a section measured in rounds."""
+    rounds = found.get("rounds", ())
+    figures = [own for each in rounds if isinstance(each, dict) for own in each.values()]
+    return [own[FIXED_WORK] for own in figures if isinstance(own, dict) and FIXED_WORK in own]
 
 
 def spread(seconds: Sequence[float]) -> float | None:

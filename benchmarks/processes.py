@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.measured import PROJECT, counted
-from benchmarks.noise import NOISE
+from benchmarks.noise import FIXED_WORK, fixed_work
 
 PATIENCE = 900.0  # seconds after which a contestant is given up
 Figures = dict[str, Any]
@@ -139,8 +139,8 @@ def in_turn(contestants: Mapping[str, Callable[[], Figures]], rounds: int) -> It
         found = {}
         for name, compete in list(contestants.items())[:: 1 if number % 2 else -1]:
             print(f", {name}", end="", flush=True)
-            NOISE.sample()
-            found[name] = compete()
+            noise = fixed_work()
+            found[name] = compete() | {FIXED_WORK: noise}
         print(flush=True)
         yield found
 

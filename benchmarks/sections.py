@@ -32,7 +32,7 @@ from statistics import median
 from typing import Any, Literal, Protocol, cast
 
 from benchmarks.measured import PROJECT, keep, markdown, measured_on, read
-from benchmarks.noise import LEAST, NOISE, QUIET, said, spread
+from benchmarks.noise import QUIET, said, seconds_in, spread
 
 MEASURED = PROJECT / "docs" / "performance.json"
 PAGE = PROJECT / "docs" / "performance.md"
@@ -101,7 +101,7 @@ class Goal:
 
     def can_be_judged(self, found: dict[str, Any]) -> bool:
         """True on a quiet machine; on a noisy one only if every round says the same."""
-        noise = spread(found.get("noise", ()))
+        noise = spread(seconds_in(found))
         of_each = set(map(self.is_kept_by, self.measured(found)))
         return noise is None or noise <= QUIET or len(of_each) == 1
 
@@ -166,17 +166,7 @@ def measure(section: Section, rounds: int, threads: int | None) -> dict[str, Any
     """Measure a section, with the number of threads of the command line if the section takes one."""
     matters = "threads" in inspect.signature(section.measure).parameters
     more = {"threads": threads} if matters else {}
-    NOISE.begin()
-    sample_noise()
-    found = section.measure(rounds, **more)
-    sample_noise()
-    return found if "not measured" in found else found | {"noise": NOISE.seconds}
-
-
-def sample_noise() -> None:
-    """Take as many samples of the machine's noise as tell a spread."""
-    for _ in range(LEAST // 2):
-        NOISE.sample()
+    return section.measure(rounds, **more)
 
 
 def goals(name: str) -> Sequence[Goal]:
@@ -225,4 +215,4 @@ def section_lines(name: str, measured: dict[str, Any]) -> Iterator[str]:
         return
     yield from section(name).table(found)
     yield ""
-    yield f"{measured_on(found['machine'])} {said(found.get('noise', ()))}".rstrip()
+    yield f"{measured_on(found['machine'])} {said(seconds_in(found))}".rstrip()

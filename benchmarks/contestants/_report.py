@@ -23,6 +23,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, help="examples in a batch; without it, all of them")
     parser.add_argument("--hidden", type=int, nargs="+", help="the sizes of the hidden layers")
+    parser.add_argument("--default-loaders", action="store_true", help="batches as the library collects them")
     words = parser.parse_args()
     if words.threads:
         torch.set_num_threads(words.threads)

@@ -1,4 +1,4 @@
-"""ThreeNet in Lightning, with batches gathered in memory, a progress bar and a log as it comes."""
+"""ThreeNet in Lightning, with a progress bar and a log as it comes; batches gathered, or by a DataLoader."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.contestants._report import Epochs, asked
 from benchmarks.contestants._threenet import BATCH, RATE, InMemory, images, model
@@ -66,7 +67,14 @@ trainer = lightning.Trainer(
     num_sanity_val_steps=0,
     default_root_dir=os.devnull,
 )
-training = InMemory(*images(words.data, "train"), BATCH, shuffled=True, part=part)
-trainer.fit(ThreeNet(), training, InMemory(*images(words.data, "t10k"), 1024, shuffled=False))
+training, testing = (images(words.data, split) for split in ("train", "t10k"))
+if words.default_loaders:
+    loaders: list[Any] = [
+        DataLoader(TensorDataset(*training), BATCH, shuffle=True),
+        DataLoader(TensorDataset(*testing), 1024),
+    ]
+else:
+    loaders = [InMemory(*training, BATCH, shuffled=True, part=part), InMemory(*testing, 1024, shuffled=False)]
+trainer.fit(ThreeNet(), *loaders)
 if not part[0]:
     epochs.report()

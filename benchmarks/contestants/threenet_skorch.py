@@ -1,4 +1,4 @@
-"""ThreeNet in skorch, with what it measures by itself, and batches gathered in memory."""
+"""ThreeNet in skorch, with what it measures by itself; batches gathered in memory, or by its own loaders."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Noted(Callback):  # type: ignore[misc]
         epochs.evaluated(net.history[-1, "train_loss"], float(net.history[-1, "valid_acc"]))
 
 
-def shuffled(dataset: Any, batch_size: int) -> InMemory:
+def shuffled(dataset: Any, batch_size: int, shuffle: bool = True) -> InMemory:
     return InMemory(dataset.X, dataset.y, batch_size, shuffled=True)
 
 
@@ -31,6 +31,7 @@ def in_order(dataset: Any, batch_size: int) -> InMemory:
     return InMemory(dataset.X, dataset.y, batch_size, shuffled=False)
 
 
+gathered = {"iterator_train": shuffled, "iterator_valid": in_order}
 network = NeuralNetClassifier(
     model(),
     criterion=nn.CrossEntropyLoss,
@@ -39,12 +40,12 @@ network = NeuralNetClassifier(
     lr=RATE,
     max_epochs=words.epochs,
     batch_size=BATCH,
-    iterator_train=shuffled,
-    iterator_valid=in_order,
+    iterator_train__shuffle=True,
     iterator_valid__batch_size=1024,
     train_split=predefined_split(Dataset(*images(words.data, "t10k"))),
     classes=list(range(10)),
     callbacks=[Noted()],
+    **({} if words.default_loaders else gathered),
 )
 network.fit(*images(words.data, "train"))
 epochs.report()

@@ -24,15 +24,17 @@ class Gather:
 
     @staticmethod
     def suits(inputs: Tensor, preprocessing: Preprocessing) -> bool:
-        """True of inputs on the CPU that become floats by at most an offset and a scale."""
-        plain = preprocessing.fill is None and preprocessing.quantiles is None
-        are_precise = inputs.dtype == torch.float64 != preprocessing.dtype  # prepared as they are
-        return (
-            plain
-            and not are_precise
-            and preprocessing.dtype.is_floating_point
-            and inputs.device.type == "cpu"
-        )
+        """True of inputs on the CPU that become floats by at most an offset and a scale of their type."""
+        if preprocessing.fill is not None or preprocessing.quantiles is not None:
+            return False
+        kind = preprocessing.dtype
+        if inputs.device.type != "cpu" or not kind.is_floating_point:
+            return False
+        if inputs.dtype == torch.float64 and kind != torch.float64:
+            return False  # for they are prepared before they lose digits
+        steps = [step for step in (preprocessing.offset, preprocessing.scale) if step is not None]
+        # Inputs that are floats already take the type of a step that has more digits.
+        return inputs.dtype != kind or all(torch.result_type(inputs, step) == kind for step in steps)
 
     def __call__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs (m, …) and targets (m, …) of the examples at these indices (m,)."""

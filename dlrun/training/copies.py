@@ -19,7 +19,7 @@ from dlrun.blocks.tasks import Judge, Measure
 from dlrun.data.trees import Figures, Tree, at, first_of, joined, mapped, of_copies, single
 from dlrun.training import fast_paths
 from dlrun.training.clipping import Mode, clip_alone, clip_stacked
-from dlrun.training.closed_form import ClosedForm, Linear, Masks, StackedLinear, closed_form
+from dlrun.training.closed_form import ClosedForm, DrawMask, Linear, closed_form
 from dlrun.training.stacked_layers import chain, dropouts_of, layer_of, mask_name
 from dlrun.training.streams import Streams
 
@@ -105,20 +105,20 @@ class Apart(_Seeded):
             self.streams.lay_down(index)
         return outputs
 
-    def use_closed_form(self) -> None:
-        """Compute each training step in closed form from here on, where the layers have one."""
-        self._closed = self.closed_forms()
+    def use_closed_form(self, *, reuses: bool) -> list[ClosedForm]:
+        """Compute training steps in closed form from here on, where the layers have one; gives these forms.
 
-    def closed_forms(self) -> list[ClosedForm | None]:
-        """The closed form of each copy, None if its layers have none."""
+        With `reuses` gradients are the same tensors in each step, which an optimizer then may not keep.
+        """
 
         def linear(_: str, layer: nn.Linear) -> Linear:
-            return Linear(layer.weight, layer.bias)
+            return Linear(layer.weight, layer.bias, reuses=reuses)
 
-        def masks(_: str, dropout: nn.Module) -> Masks:
+        def draw(_: str, dropout: nn.Module) -> DrawMask:
             return lambda inputs: dropout(torch.ones_like(inputs))
 
-        return [closed_form(copy, linear, masks, axes=1) for copy in self.copies]
+        self._closed = [closed_form(copy, linear, draw, axes=1) for copy in self.copies]
+        return [each for each in self._closed if each]
 
     def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
         """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
@@ -246,17 +246,21 @@ class Stacked(_Seeded):
             outputs = layer(state, outputs)
         return outputs
 
-    def use_closed_form(self) -> None:
-        """Compute each training step in closed form from here on, if the layers have one."""
+    def use_closed_form(self, *, reuses: bool) -> list[ClosedForm]:
+        """Compute training steps in closed form from here on, if the layers have one; gives that form.
+
+        With `reuses` gradients are the same tensors in each step, which an optimizer then may not keep.
+        """
         weights = dict(self.named_weights())
 
         def linear(name: str, layer: nn.Linear) -> Linear:
-            return StackedLinear(weights[f"{name}weight"], weights.get(f"{name}bias"))
+            return Linear(weights[f"{name}weight"], weights.get(f"{name}bias"), reuses=reuses)
 
-        def masks(name: str, dropout: nn.Module) -> Masks:
+        def draw(name: str, dropout: nn.Module) -> DrawMask:
             return lambda inputs: self._drawn[mask_name(name)]
 
-        self._closed = closed_form(self.copies[0], linear, masks, axes=2)
+        self._closed = closed_form(self.copies[0], linear, draw, axes=2)
+        return [self._closed] if self._closed else []
 
     def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
         """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-Update = Callable[[], object]  # of one parameter group
+GroupUpdate = Callable[[], object]  # of one parameter group
 Group = dict[str, Any]
 Tensors = tuple[Tensor, ...] | list[Tensor]
 _dtype = attrgetter("dtype")
@@ -45,7 +45,7 @@ def _nothing() -> None:
     """The update of a group none of whose weights learns."""
 
 
-def _sgd(optimizer: Optimizer, group: Group, weights: Tensors, gradients: Tensors) -> Update | None:
+def _sgd(optimizer: Optimizer, group: Group, weights: Tensors, gradients: Tensors) -> GroupUpdate | None:
     momentum = _of_each(optimizer, weights, "momentum_buffer") if group["momentum"] else []
     if momentum is None or not _is_plain(group, weights):
         return None
@@ -63,7 +63,7 @@ def _sgd(optimizer: Optimizer, group: Group, weights: Tensors, gradients: Tensor
     )
 
 
-def _adam(optimizer: Optimizer, group: Group, weights: Tensors, gradients: Tensors) -> Update | None:
+def _adam(optimizer: Optimizer, group: Group, weights: Tensors, gradients: Tensors) -> GroupUpdate | None:
     means, squares, steps = (_of_each(optimizer, weights, name) for name in ("exp_avg", "exp_avg_sq", "step"))
     if means is None or squares is None or steps is None or group["amsgrad"] or not _is_plain(group, weights):
         return None
@@ -98,13 +98,13 @@ def _is_plain(group: Group, weights: Tensors) -> bool:
 
 
 def _of_each(optimizer: Optimizer, weights: Tensors, name: str) -> list[Tensor] | None:
-    """What the optimizer keeps under a name for each weight; None before it has made that."""
+    """The state of each weight under a name; None before the optimizer has made it."""
     states = [optimizer.state[weight] for weight in weights if weight in optimizer.state]
     kept = [state[name] for state in states if state.get(name) is not None]
     return kept if len(kept) == len(weights) else None
 
 
-_KERNELS: dict[type, Callable[[Optimizer, Group, Tensors, Tensors], Update | None]] = {
+_KERNELS: dict[type, Callable[[Optimizer, Group, Tensors, Tensors], GroupUpdate | None]] = {
     SGD: _sgd,
     Adam: _adam,
     AdamW: _adam,

@@ -96,12 +96,9 @@ class Hardware:
     ) -> Update:
         """`update` itself, or on CUDA a graph of it, if the config and the step allow one.
 
-        On CUDA the learning rates become tensors if the optimizer accepts tensors. On the CPU the model
-        computes its gradients in closed form, where it has one.
+        On CUDA the learning rates become tensors if the optimizer accepts tensors.
         """
         if not self.has_graphs:
-            if self.suits_closed_form and not optimizers.takes_closure:
-                model.use_closed_form()
             return update
         groups = optimizers.param_groups
         takes_tensors = all(group.get("fused") or group.get("capturable") for group in groups)
@@ -187,9 +184,7 @@ class Hardware:
             )
             return
         if piece.is_first:
-            for group in optimizers.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
-                for parameter in group["params"]:
-                    parameter.grad = None
+            optimizers.clear_gradients()
         if isinstance(losses, Tensor):
             model.backward([losses], [piece.shares(losses, 1.0, axis=1)])
         else:

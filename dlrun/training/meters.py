@@ -103,21 +103,16 @@ class Meter:
             else:
                 self.sums[name][-1] = _added(self.sums[name][-1], own)
 
-    def add_batch(self, sums: Sequence[dict[str, Any]]) -> None:
-        """Add a batch by the `sums_of` of each copy. Raises Diverged if a loss is not finite."""
+    def add_copies(self, computed: Sequence[tuple[Tensor, Tensor, Tree]]) -> None:
+        """As `add`, by the losses (n[, 2]), the outputs and the targets (n, …) of each copy."""
         self._step += 1
-        self._refuse_not_finite([own["loss"] for own in sums])
-        for name, of_steps in self.sums.items():
-            of_steps.append([own[name] for own in sums])
-
-    def sums_of(self, losses: Tensor, outputs: Tensor, targets: Tree) -> dict[str, Any]:
-        """The sums of the figures of one copy over a batch: losses (n[, 2]), outputs and targets (n, …)."""
-        if losses.requires_grad:
-            losses, outputs = losses.detach(), outputs.detach()
-        sums = {"loss": losses.sum(0, dtype=torch.float64).tolist()}
-        for name, metric in self._means.items():
-            sums[name] = metric.measure(outputs, targets).sum(0, dtype=torch.float64).tolist()
-        return sums
+        with NoGradients():
+            losses = [own.sum(0, dtype=torch.float64).tolist() for own, _, _ in computed]
+            self._refuse_not_finite(losses)
+            self.sums["loss"].append(losses)
+            for name, metric in self._means.items():
+                figures = [metric.measure(outputs, targets) for _, outputs, targets in computed]
+                self.sums[name].append([own.sum(0, dtype=torch.float64).tolist() for own in figures])
 
     def _refuse_not_finite(self, losses: list[Any]) -> None:
         """Raise Diverged if the summed loss of a copy is not finite; of several processes note it for all."""

@@ -69,6 +69,17 @@ class Optimizers:
                 group.setdefault(_EVERY, group["params"])
                 group["params"] = [weight for weight in group[_EVERY] if id(weight) in self._updated]
 
+    @property
+    def keep_no_gradients(self) -> bool:
+        """True of PyTorch's own, none of which keeps a gradient as it is for a later step."""
+        return all(type(one).__module__.startswith("torch.optim") for one in self.each)
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the step before."""
+        for group in self.param_groups:  # takes a tenth of the time of optimizer.zero_grad()
+            for parameter in group["params"]:
+                parameter.grad = None
+
     def step(self) -> None:
         """Update the weights of every copy by its gradients."""
         for one in self._active():

@@ -124,7 +124,7 @@ class Plan:
         # Copies that train apart are counted as one, so that each has the bits that it has alone.
         batch *= len(config.seeds) if config.is_stacked else 1
         batch = -(-batch // max(1, started_together(os.environ)))  # each of several processes has its part
-        cores = cores or max(1, machine.cores() // started_here(os.environ))
+        cores = cores or _cores()
         numbers = sum(prod(layer.output_shape) for layer in self.layers.layers)
         return choose_threads(config.threads, self.layers.multiply_adds, numbers, batch, cores)
 
@@ -301,12 +301,14 @@ def usual_monitor(evaluation_split: str | None, *, averages: bool) -> str:
     return f"valid_loss{AVERAGED * averages}" if evaluation_split == "valid" else "train_loss"
 
 
+def _cores() -> int:
+    """The cores of this process among those that are started here together."""
+    return max(1, machine.cores() // started_here(os.environ))
+
+
 def _threads_of(environment: Mapping[str, object]) -> int:
     """The threads that a checkpoint's environment states, 0 if there are fewer cores than that here."""
     stated = str(environment.get("threads", ""))
-    cores = max(1, machine.cores() // started_here(os.environ))
-    return (
-        int(stated)
-        if stated.isascii() and stated.isdecimal() and len(stated) < 5 and int(stated) <= cores
-        else 0
-    )
+    if not (stated.isascii() and stated.isdecimal() and len(stated) < 5):
+        return 0
+    return int(stated) if int(stated) <= _cores() else 0

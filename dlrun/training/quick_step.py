@@ -35,22 +35,25 @@ def quickest_step(
     optimizers: Optimizers,
     hardware: Hardware,
 ) -> Update:
-    """The quick step of the meter's model, or `update` as fast as the hardware allows, if it does more."""
-    model, recipe = meter.model, meter.recipe
-    does_more = augment.changes or recipe.micro_batch or optimizers.takes_closure
-    is_plain = not does_more and hardware.suits_closed_form and hardware.world.is_alone
-    if is_plain and isinstance(model, Apart) and isinstance(meter, Meter):
-        forms = _forms(model, batches)
-        if len(forms) == len(model.seeds):
+    """The quick step of the meter's model; if it has none, `update`, as fast as model and hardware allow.
+
+    The model computes its gradients in closed form from here on, as far as it can.
+    """
+    model, recipe, forms = meter.model, meter.recipe, list[ClosedForm]()
+    if hardware.suits_closed_form and not optimizers.takes_closure:
+        forms = model.use_closed_form(reuses=optimizers.keep_no_gradients)
+    does_more = augment.changes or recipe.micro_batch or not hardware.world.is_alone
+    if isinstance(model, Apart) and isinstance(meter, Meter) and not does_more:
+        every = len(forms) == len(model.seeds) and _takes(forms, batches)
+        if every:
             return QuickStep(batches, model, forms, meter, optimizers, hardware)
     return hardware.repeated(update, model, optimizers, augment.streams)
 
 
-def _forms(model: Apart, batches: Batches) -> list[ClosedForm]:
-    """The closed form of each copy that has one for these examples."""
-    forms = [form for form in model.closed_forms() if form]
-    example, _ = batches.split.batch(torch.zeros(1, dtype=torch.long)) if forms else ({}, {})
-    return [form for form in forms if isinstance(example, Tensor) and form.takes(example)]
+def _takes(forms: Sequence[ClosedForm], batches: Batches) -> bool:
+    """True if the forms take such examples."""
+    example, _ = batches.split.batch(torch.zeros(1, dtype=torch.long))
+    return isinstance(example, Tensor) and all(form.takes(example) for form in forms)
 
 
 class QuickStep:
@@ -68,16 +71,15 @@ class QuickStep:
         self._split, self._model, self._meter = batches.split, model, meter
         self._optimizers, self._hardware = optimizers, hardware
         self._copies = [(form, closed_loss(meter.recipe.loss)) for form in forms]
-        self._gathers = [batches.gather() for _ in forms]
+        # A loss that is given the inputs may keep them.
+        self._gathers = [None if meter.recipe.loss_takes_inputs else batches.gather() for _ in forms]
         self._draws = any(form.draws for form in forms)
 
     def __call__(self, *batch: Tree) -> None:
-        measured = [self._measured(index, *batch) for index in range(len(self._copies))]
-        self._meter.add_batch([sums for _, sums in measured])  # raises Diverged if a loss is not finite
-        for group in self._optimizers.param_groups:
-            for weight in group["params"]:
-                weight.grad = None
-        for (form, loss), (losses, _) in zip(self._copies, measured, strict=True):
+        computed = [self._computed(index, *batch) for index in range(len(self._copies))]
+        self._meter.add_copies(computed)  # raises Diverged if a loss is not finite
+        self._optimizers.clear_gradients()
+        for (form, loss), (losses, *_) in zip(self._copies, computed, strict=True):
             if loss and not losses.requires_grad:
                 form.backward(loss.gradient())
             else:
@@ -87,8 +89,8 @@ class QuickStep:
             self._model.clip(self._hardware.gradient_clip, self._hardware.clip_mode)
         self._optimizers.step()
 
-    def _measured(self, index: int, *batch: Tree) -> tuple[Tensor, dict[str, Any]]:
-        """The losses (batch,) of a copy, and the sums of all figures over the batch."""
+    def _computed(self, index: int, *batch: Tree) -> tuple[Tensor, Tensor, Any]:
+        """The losses (batch,), the outputs (batch, …) and the targets (batch, …) of a copy."""
         (form, loss), recipe = self._copies[index], self._meter.recipe
         inputs, targets = self._examples(index, *batch)
         if self._draws:
@@ -101,7 +103,7 @@ class QuickStep:
             losses = recipe.loss(outputs, *recipe.judged(targets, inputs))
         if self._draws:
             self._model.streams.lay_down(index)
-        return losses, self._meter.sums_of(losses, outputs, targets)
+        return losses, outputs, targets
 
     def _examples(self, index: int, *batch: Tree) -> tuple[Any, Any]:
         """The inputs and targets (batch, …) of a copy."""

@@ -79,28 +79,24 @@ def test_on_a_noisy_machine_a_goal_is_judged_only_if_every_round_agrees(
     ratios: list[float], seconds: list[float], met: str
 ) -> None:
     goal = Goal("a ratio", "≤", 1.5, lambda found: found["ratios"])
-    found = {"ratios": ratios, "noise": seconds}
+    found = {"ratios": ratios, "rounds": [{"one": {"fixed_work": each}} for each in seconds]}
     assert goal.row(found)[-1] == met
     assert goal.missed(found) is (met == "**no**")
 
 
+def test_the_same_work_is_done_before_each_contestant() -> None:
+    contestants = {name: lambda: {"seconds": 1.0} for name in ("one", "other")}
+    found = {"rounds": list(processes.in_turn(contestants, 2))}
+    seconds = noise.seconds_in(found)
+    assert len(seconds) == 4 and all(each > 0 for each in seconds)
+    assert noise.seconds_in({"rounds": [{"one": {"seconds": 1.0}}]}) == noise.seconds_in({}) == []
+
+
 def test_a_section_says_how_noisy_the_machine_was() -> None:
-    found = sections.measure(_Contest, 2, None)  # type: ignore[arg-type]
-    # two before and two after, and one before each of two contestants in two rounds
-    assert len(found["noise"]) == 8 and all(seconds > 0 for seconds in found["noise"])
     assert noise.said(QUIET).startswith("The machine was quiet: the same fixed work, done 5 times")
     assert noise.said(NOISY).startswith("The machine was noisy: ")
     assert "1000 to 1600 ms, its middle half within 27%" in noise.said(NOISY)
     assert noise.said([1.0]) == ""
-
-
-class _Contest:
-    """A section of two contestants."""
-
-    @staticmethod
-    def measure(rounds: int) -> dict[str, Any]:
-        contestants = dict.fromkeys(("one", "other"), dict[str, Any])
-        return {"rounds": list(processes.in_turn(contestants, rounds))}
 
 
 def test_what_was_measured_is_kept_when_the_rest_is_cut_off(

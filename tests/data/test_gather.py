@@ -59,8 +59,9 @@ def test_the_next_batch_is_written_over_the_one_before() -> None:
         split_of(NUMBERS, Preprocessing(fill=torch.tensor(0.0))),
         split_of(NUMBERS, Preprocessing(), weights=torch.ones(5)),
         split_of(NUMBERS.long(), Preprocessing(dtype=torch.int64)),
+        split_of(NUMBERS, Preprocessing(offset=NUMBERS.double().mean(0))),
     ],
-    ids=["missing values", "weights", "whole numbers"],
+    ids=["missing values", "weights", "whole numbers", "steps of more digits"],
 )
 def test_other_examples_are_not_gathered(split: InMemory) -> None:
     assert split.gather() is None

@@ -55,7 +55,7 @@ def compared(build: Callable[[], nn.Module], inputs: Tensor, *, stacked: bool, *
     """Compare the closed form of copies with autograd, bit for bit; return the copies that have it."""
     plain, closed = (Apart(build, SEEDS).to(inputs.dtype) for _ in range(2))
     models: list[Copies] = [Stacked(plain), Stacked(closed)] if stacked else [plain, closed]
-    models[1].use_closed_form()
+    models[1].use_closed_form(reuses=True)
     (theirs, their_gradients), (ours, our_gradients) = (learnt(each, inputs, **options) for each in models)
     assert all(map(torch.equal, ours, theirs))
     assert len(our_gradients) == len(their_gradients) > 0
@@ -88,11 +88,38 @@ def test_it_is_so_for_layers_of_any_size(size: Sequence[int], bias: bool, stacke
     assert all(forms(compared(lambda: chain(nn.ReLU, size, bias), inputs, stacked=stacked)))
 
 
-def test_layers_that_compute_in_place_have_one_as_well() -> None:
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize(
+    ("activation", "has_one"),
+    [
+        (lambda: nn.ReLU(inplace=True), True),
+        (lambda: nn.LeakyReLU(0.2, inplace=True), False),
+        (lambda: nn.ELU(inplace=True), False),
+        (lambda: nn.SELU(inplace=True), False),
+        (lambda: nn.SiLU(inplace=True), False),
+        (lambda: nn.Dropout(0.5, inplace=True), False),
+    ],
+)
+def test_layers_that_compute_in_place_learn_the_same(
+    activation: Callable[[], nn.Module], has_one: bool, stacked: bool
+) -> None:
     def build() -> nn.Module:
-        return nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Linear(4, 3))
+        return nn.Sequential(nn.Linear(5, 4), activation(), nn.Linear(4, 3))
 
-    assert all(forms(compared(build, torch.randn(2, 7, 5), stacked=False)))
+    model = compared(build, torch.randn(2, 7, 5), stacked=stacked)
+    assert [form is not None for form in forms(model)] == [has_one] * (1 if stacked else 2)
+
+
+class Squared(nn.ReLU):
+    """An activation of one's own, which a base class helps with."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).square()
+
+
+class Doubled(nn.Linear):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -118,7 +145,7 @@ def test_weights_that_do_not_learn_have_no_gradient(frozen: list[str], stacked: 
         model = Stacked(model) if stacked else model
         model.freeze(frozen, [], learns=False)
         if is_closed:
-            model.use_closed_form()
+            model.use_closed_form(reuses=True)
         torch.manual_seed(0)
         gradients.append(learnt(model, torch.randn(2, 7, 5))[1])
     plain, closed = gradients
@@ -130,7 +157,7 @@ def test_weights_that_do_not_learn_have_no_gradient(frozen: list[str], stacked: 
 
 def test_a_batch_of_another_size_is_computed_as_well() -> None:
     plain, closed = (Apart(lambda: chain(nn.ReLU, SIZES[0]), SEEDS) for _ in range(2))
-    closed.use_closed_form()
+    closed.use_closed_form(reuses=True)
     for n in (7, 3, 7):
         inputs = torch.randn(2, n, 5)
         for model in (plain, closed):
@@ -149,23 +176,119 @@ def test_a_batch_of_another_size_is_computed_as_well() -> None:
         lambda: nn.Sequential(nn.Linear(5, 4), nn.Softmax(0), nn.Linear(4, 3)),
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))),
         lambda: nn.ModuleDict({"one": nn.Linear(5, 3)}),
+        lambda: nn.Sequential(nn.Linear(5, 4), Squared(), nn.Linear(4, 3)),
+        lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), Doubled(4, 3)),
+        lambda: nn.Sequential(nn.Linear(5, 4), nn.Sigmoid(), nn.ReLU(inplace=True)),
         lambda: nn.Sequential(nn.Flatten()),
     ],
 )
 def test_models_with_other_layers_have_none(build: Callable[[], nn.Module]) -> None:
     model = Apart(build, SEEDS)
-    model.use_closed_form()
+    model.use_closed_form(reuses=True)
     assert forms(model) == [None, None]
 
 
-def test_a_layer_with_a_hook_has_none() -> None:
+def twice(*given: Any) -> Any:
+    return 2 * given[-1]
+
+
+def doubled(weight: Tensor) -> None:
+    assert weight.grad is not None
+    weight.grad.mul_(2)
+
+
+def with_hook(kind: str) -> nn.Module:
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    weight = model[0].weight
+    if kind == "forward":
+        model[0].register_forward_hook(twice)
+    elif kind == "before forward":
+        model[2].register_forward_pre_hook(lambda module, given: (2 * given[0],))
+    elif kind == "backward":
+        model[2].register_full_backward_hook(lambda module, inputs, outputs: (3 * inputs[0],))
+    elif kind == "of a weight":
+        weight.register_hook(twice)
+    elif kind == "after a weight":
+        weight.register_post_accumulate_grad_hook(doubled)
+    else:
+        model[1].forward = lambda inputs: inputs.relu() * 2  # type: ignore[method-assign]
+    return model
+
+
+@pytest.mark.parametrize(
+    "kind", ["forward", "before forward", "backward", "of a weight", "after a weight", "an own forward"]
+)
+def test_a_model_with_a_hook_has_none(kind: str) -> None:
+    model = compared(lambda: with_hook(kind), torch.randn(2, 7, 5), stacked=False)
+    assert forms(model) == [None, None]
+
+
+def test_layers_with_a_weight_in_common_have_none() -> None:
     def build() -> nn.Module:
-        layer = nn.Linear(5, 3)
-        layer.register_forward_hook(lambda module, given, outputs: 2 * outputs)
-        return nn.Sequential(layer)
+        first, second = nn.Linear(5, 5), nn.Linear(5, 5)
+        second.weight = first.weight
+        return nn.Sequential(first, nn.Tanh(), second)
 
-    model = compared(build, torch.randn(2, 7, 5), stacked=False)
-    assert forms(model) == [None, None]
+    assert forms(compared(build, torch.randn(2, 7, 5), stacked=False, passes=2)) == [None, None]
+    layer = nn.Linear(5, 5)
+    model = Apart(lambda: nn.Sequential(layer, nn.Tanh(), layer), [0])
+    assert model.use_closed_form(reuses=True) == []
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_weights_whose_memory_is_replaced_are_seen(stacked: bool) -> None:
+    learnt_then = []
+    for is_closed in (False, True):
+        model: Copies = Apart(lambda: chain(nn.ReLU, SIZES[0]), SEEDS)
+        model = Stacked(model) if stacked else model
+        if is_closed:
+            model.use_closed_form(reuses=True)
+        inputs = torch.linspace(-1, 1, 70).view(2, 7, 5)
+        for _ in range(2):
+            _, gradients = learnt(model, inputs)
+            for weight in model.parameters():
+                weight.data = weight.data - 0.1 * weight.grad  # type: ignore[operator]
+                weight.grad = None
+        learnt_then.append(gradients)
+    for own, other in zip(*learnt_then, strict=True):
+        assert torch.equal(own, other)
+
+
+def test_gradients_are_new_tensors_for_an_optimizer_that_may_keep_them() -> None:
+    for reuses in (False, True):
+        model = Apart(lambda: chain(nn.ReLU, SIZES[0]), [0])
+        model.use_closed_form(reuses=reuses)
+        places = []
+        for _ in range(2):
+            learnt(model, torch.randn(1, 7, 5))
+            places.append([weight.grad for weight in model.parameters()])
+            for weight in model.parameters():
+                weight.grad = None
+        same = [one.data_ptr() == other.data_ptr() for one, other in zip(*places, strict=True)]
+        assert all(same) if reuses else not any(same)
+
+
+def test_outputs_are_new_tensors_which_a_loss_may_keep() -> None:
+    model = Apart(lambda: chain(nn.ReLU, SIZES[0]), [0])
+    model.use_closed_form(reuses=True)
+    model.begin(1)
+    [first], [second] = model(torch.zeros(1, 7, 5)), model(torch.ones(1, 7, 5))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("top", [nn.Identity, nn.ReLU, nn.GELU, lambda: nn.Dropout(0.5)])
+def test_a_gradient_in_another_layout_is_taken_as_it_is(top: Callable[[], nn.Module]) -> None:
+    gradients = []
+    for is_closed in (False, True):
+        model = Apart(lambda: nn.Sequential(nn.Linear(5, 10), top()), [0])
+        if is_closed:
+            model.use_closed_form(reuses=True)
+        model.begin(1)
+        [outputs] = model(torch.linspace(-1, 1, 1280).view(1, 256, 5))
+        loss = outputs.t().contiguous().exp().sum(0)
+        model.backward([loss], [torch.ones_like(loss)])
+        gradients.append([weight.grad for weight in model.parameters()])
+    assert all(torch.equal(own, other) for own, other in zip(*gradients, strict=True))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -178,7 +301,7 @@ def test_layers_at_several_places_of_an_example_are_left_to_autograd(stacked: bo
 
 def test_nothing_is_left_of_a_pass_whose_loss_does_not_depend_on_the_outputs() -> None:
     model = Apart(lambda: chain(nn.ReLU, SIZES[0]), [0])
-    model.use_closed_form()
+    model.use_closed_form(reuses=True)
     model.begin(1)
     model(torch.randn(1, 7, 5))
     free = torch.zeros(1, requires_grad=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import differences, go_on, outcome, planned, timeless, trained
+import torch
+from small_runs import differences, go_on, outcome, parts_in, planned, timeless, trained
 
+from dlrun.errors import Diverged
 from dlrun.training import fast_paths, loop
+from dlrun.training.hardware import Hardware
 from dlrun.training.quick_step import QuickStep
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -39,6 +43,52 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dropout": {"architecture": {"name": "mlp", "hidden": [6, 4], "dropout": 0.3}, "seeds": [0, 3]},
     "further metrics": {"metrics": ["accuracy", "log_loss", "brier"]},
 }
+MORE: dict[str, dict[str, Any]] = {  # in closed form, in the loop's own step
+    "mixup": {"augmentations": ["mixup"]},
+    "micro-batches": {"micro_batch": 5, "architecture": {"name": "mlp", "hidden": [6], "dropout": 0.3}},
+    "stacked seeds": {"stacked": True, "seeds": [0, 1], "gradient_clip": 0.1},
+    "stacked dropout": {
+        "stacked": True,
+        "seeds": [0, 1],
+        "architecture": {"name": "mlp", "hidden": [6], "dropout": 0.3},
+    },
+}
+KEEPING = """
+import torch
+
+elementwise = True
+
+
+class Extragradient(torch.optim.Optimizer):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    state = self.state[weight]
+                    before = state.get("before", weight.grad)
+                    weight.data = weight.data - group["lr"] * (2 * weight.grad - before)
+                    state["before"] = weight.grad
+
+
+def extragradient(parameters, *, lr: float):
+    return Extragradient(parameters, lr)
+"""
+PICKY = """
+import torch
+from torch import Tensor
+
+task = "classification"
+
+
+def picky(outputs: Tensor, targets: Tensor) -> Tensor:
+    if not outputs.isfinite().all():
+        raise ValueError("outputs are not finite")
+    return outputs[:, 0]
+"""
 USUAL = {"loss": "cross_entropy", "metrics": ["accuracy"], "epochs": 3}
 
 
@@ -67,6 +117,50 @@ def test_a_run_is_bit_for_bit_what_it_is_without(
     without = trained(planned(**every), tmp_path / "without")
     assert not isinstance(quick[-1], QuickStep)
     assert differences(outcome(with_it), outcome(without)) == []
+
+
+@pytest.mark.parametrize("changes", MORE)
+def test_a_step_of_the_loop_in_closed_form_has_the_same_bits(
+    changes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = USUAL | MORE[changes]
+    with_it = trained(planned(**every), tmp_path / "with")
+    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
+    without = trained(planned(**every), tmp_path / "without")
+    assert differences(outcome(with_it), outcome(without)) == []
+
+
+def test_an_optimizer_of_ones_own_may_keep_gradients_and_replace_weights(
+    tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = parts_in(tmp_path, {"optimizer/extragradient.py": KEEPING})
+    every = USUAL | {"optimizer": {"name": "extragradient", "lr": 0.1}}
+    with_it = trained(planned(parts, **every), tmp_path / "with")
+    assert isinstance(quick[-1], QuickStep)
+    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
+    without = trained(planned(parts, **every), tmp_path / "without")
+    assert differences(outcome(with_it), outcome(without)) == []
+    losses = with_it.rows()["train_loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_a_loss_that_is_not_finite_is_said_before_a_metric_fails_on_it(
+    tmp_path: Path, quick: list[Any]
+) -> None:
+    parts = parts_in(tmp_path, {"metrics/picky.py": PICKY})
+    every = USUAL | {"optimizer": {"name": "sgd", "lr": 1e38}, "metrics": ["picky"]}
+    with pytest.raises(Diverged, match="the loss of seed 0 is nan at epoch 1, step 2"):
+        trained(planned(parts, **every), tmp_path)
+    assert isinstance(quick[-1], QuickStep)
+
+
+@pytest.mark.parametrize(
+    "how", [{"compile": True}, {"precision": "bfloat16"}, {"device": torch.device("cuda")}]
+)
+def test_other_hardware_computes_by_autograd(how: dict[str, Any]) -> None:
+    plain = Hardware(torch.device("cpu"), 1)
+    assert plain.suits_closed_form
+    assert not replace(plain, **how).suits_closed_form
 
 
 @pytest.mark.parametrize("changes", ["momentum", "dropout", "log_softmax and nll"])

@@ -37,6 +37,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "stacked": {"stacked": True, "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3}},
     "float16": {"precision": "float16"},
     "lbfgs": {"optimizer": {"name": "lbfgs", "lr": 0.1} | OPTIMIZER_OPTIONS["lbfgs"]},
+    "quick": {
+        "architecture": {"name": "mlp", "hidden": [8], "dropout": 0.3},
+        "augmentations": [],
+        "seeds": [3, 5],
+    },
     "by figures": {"schedule": {"name": "plateau", "patience": 1}, "patience": 2},
     "parts of a pass": {"epoch_examples": 40, "drop_last": True, "batch_size": 8},
     "images": {
@@ -56,7 +61,7 @@ def kill() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("kind", mostly_slow(KINDS, "apart", "stacked", "by figures", "images"))
+@pytest.mark.parametrize("kind", mostly_slow(KINDS, "apart", "stacked", "quick", "by figures", "images"))
 def test_an_epoch_that_was_stopped_at_any_step_goes_on_after_it(
     kind: str, tmp_path: Path, save_always: None
 ) -> None:
