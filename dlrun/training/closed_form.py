@@ -203,8 +203,7 @@ def closed_form(
     model and their modules. `axes` are those before the features: 1 is the batch, 2 are copies and batch.
     """
     modules = [pair for pair in chain("", model) if type(pair[1]) is not nn.Identity]
-    is_shared = len({id(module) for _, module in modules}) < len(modules)
-    if is_shared or any(map(_is_changed, model.modules())) or _has_shared_weights(model):
+    if any(map(_is_changed, model.modules())) or _has_shared_weights(model):
         return None
     flattens = bool(modules) and is_flatten(modules[0][1])
     layers, behind_linear = list[ClosedLayer](), False

@@ -236,6 +236,15 @@ def test_layers_with_a_weight_in_common_have_none() -> None:
 
 
 @pytest.mark.parametrize("stacked", [False, True])
+def test_an_activation_may_be_used_twice(stacked: bool) -> None:
+    def build() -> nn.Module:
+        relu = nn.ReLU()
+        return nn.Sequential(nn.Linear(5, 4), relu, nn.Linear(4, 4), relu, nn.Linear(4, 3))
+
+    assert all(forms(compared(build, torch.randn(2, 7, 5), stacked=stacked)))
+
+
+@pytest.mark.parametrize("stacked", [False, True])
 def test_weights_whose_memory_is_replaced_are_seen(stacked: bool) -> None:
     learnt_then = []
     for is_closed in (False, True):
@@ -277,7 +286,10 @@ def test_outputs_are_new_tensors_which_a_loss_may_keep() -> None:
 
 
 @pytest.mark.parametrize("top", [nn.Identity, nn.ReLU, nn.GELU, lambda: nn.Dropout(0.5)])
-def test_a_gradient_in_another_layout_is_taken_as_it_is(top: Callable[[], nn.Module]) -> None:
+@pytest.mark.parametrize("loss_of", [lambda o: o.t().contiguous().exp().sum(0), lambda o: o.sum(1)])
+def test_a_gradient_in_another_layout_is_taken_as_it_is(
+    top: Callable[[], nn.Module], loss_of: Callable[[Tensor], Tensor]
+) -> None:
     gradients = []
     for is_closed in (False, True):
         model = Apart(lambda: nn.Sequential(nn.Linear(5, 10), top()), [0])
@@ -285,7 +297,7 @@ def test_a_gradient_in_another_layout_is_taken_as_it_is(top: Callable[[], nn.Mod
             model.use_closed_form(reuses=True)
         model.begin(1)
         [outputs] = model(torch.linspace(-1, 1, 1280).view(1, 256, 5))
-        loss = outputs.t().contiguous().exp().sum(0)
+        loss = loss_of(outputs)
         model.backward([loss], [torch.ones_like(loss)])
         gradients.append([weight.grad for weight in model.parameters()])
     assert all(torch.equal(own, other) for own, other in zip(*gradients, strict=True))  # type: ignore[arg-type]
