@@ -29,9 +29,9 @@ GOALS = [
         0.6,
         lambda m: ratios(m, "dlrun", "careful", "peak"),
         note="the pictures at the end exceed it: importing matplotlib and drawing take the difference of the "
-        "first two rows below, and the careful loop draws none. `import torch` is in both. Tried: returning "
-        "freed memory before each picture, which does not lower the peak; a quarter of the resolution, which "
-        "saves little.",
+        "first two rows below, and the careful loop draws none. `import torch` is in both. Training images "
+        "are let go of before. Tried: returning freed memory before each picture, which does not lower the "
+        "peak; a quarter of the resolution, which saves little.",
     ),
     Goal(
         "the same with no pictures drawn, as the careful loop draws none",

@@ -63,7 +63,7 @@ def train(
         run = create_run(runs_folder, checked.name, dump_config(plan.config))
         for note in checked.notes:
             view.warn(note)
-        train_run(plan, run, view, loaded=loaded, progress=progress)
+        train_run(plan, run, view, loaded=loaded, progress=progress, lets_go=True)
     return Run(run.folder, places)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ from dlrun.data.trees import Tree, leaves, mapped, named_leaves, single
 from dlrun.errors import UserError
 from dlrun.system import machine
 from dlrun.system.progress import Progress, no_progress
+
+_MANY = 16 * 2**20  # bytes of inputs that are worth being read again
 
 
 class Loaded:
@@ -98,8 +101,29 @@ class Loaded:
 
         self.splits: dict[str, Split] = {name: held(some) for name, some in examples.items()}
         self._train, self._held = examples.get("train"), held
+        how = (no_progress, of_targets, limit, dtype, are_inputs_targets)
+        self._again = partial(Loaded, data, device, self.preprocessing, *how)
         self._stored: Split | None = None
         self._refused: dict[str, UserError] = {}
+
+    def let_go_of_training(self) -> None:
+        """Let go of many training inputs in memory, which are read again should anything ask for them."""
+        split, train = self.splits.get("train"), self._train
+        if not isinstance(split, InMemory) or split.device.type != "cpu" or train is None:
+            return
+        if train.stored is not None:
+            return
+        if sum(some.nbytes for some in leaves(split.inputs)) >= _MANY:
+            self._train = None
+            split.let_go(self._training_inputs)
+
+    def _training_inputs(self) -> Tree:
+        """The training inputs, read again. Raises UserError if the data have changed."""
+        again = self._again()
+        split = again["train"]
+        if again.fingerprint != self.fingerprint or not isinstance(split, InMemory):
+            raise UserError("the training data have changed since they were read")
+        return split.inputs
 
     def stored(self) -> Split:
         """The training split with all that is stored of its images, of which the inputs are the centres."""
@@ -231,10 +255,22 @@ class InMemory(_Split):
     """A split whose raw inputs are on the device; each batch is preprocessed when it is used."""
 
     def _hold(self, examples: Examples) -> None:
+        self._inputs: Tree | None
         if examples.rows is None:
-            self.inputs = mapped(lambda inputs: on_device(inputs, self.device), examples.inputs)
+            self._inputs = mapped(lambda inputs: on_device(inputs, self.device), examples.inputs)
         else:
-            self.inputs = torch.cat([on_device(single(piece), self.device) for piece in examples.pieces()])
+            self._inputs = torch.cat([on_device(single(piece), self.device) for piece in examples.pieces()])
+
+    @property
+    def inputs(self) -> Tree:
+        """All raw inputs (n, …)."""
+        if self._inputs is None:
+            self._inputs = self._read()
+        return self._inputs
+
+    def let_go(self, read: Callable[[], Tree]) -> None:
+        """Let go of the inputs, which `read` gives again."""
+        self._inputs, self._read = None, read
 
     def gather(self) -> Gather | None:
         """Gather batches of single inputs and targets without weights; None of any other examples."""

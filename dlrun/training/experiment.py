@@ -40,6 +40,7 @@ from dlrun.training.launching import refuse_draws
 from dlrun.training.loop import Batch, fit
 from dlrun.training.opening import bring_teacher
 from dlrun.training.plan import Plan
+from dlrun.training.recipe import Row
 from dlrun.training.resume_checks import (
     another_data,
     evaluated_as_saved,
@@ -70,10 +71,12 @@ def train_run(
     strict: bool = False,
     progress: Progress = no_progress,
     world: World | None = None,
+    lets_go: bool = False,
 ) -> Outcome:
     """Train the remaining epochs of a run: all of them for a new folder.
 
-    `loaded` is the data, if it was loaded before. `stop_after` pauses after that epoch; the plan stays the
+    `loaded` is the data, if it was loaded before; if it `lets_go` of these, nobody needs them afterwards.
+    `stop_after` pauses after that epoch; the plan stays the
     same. From `stop_at` on, a time of time.monotonic(), the run stops as by a signal. With `redraw` the
     curves are drawn again every few seconds. With `strict` a run is not resumed with other threads, or on
     another device, version or machine. `progress` shows the progress of loading the data. A signal stops the
@@ -84,10 +87,11 @@ def train_run(
     with _resumable(plan, run), run.lock(), StopSignals() as signals:
         is_late = partial(_is_past, stop_at)
         world.is_asked = lambda: signals.received is not None or is_late()
-        writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict, world)
+        writer = _opened(plan, run, view, loaded, _heeding(signals, progress), strict, world, lets_go)
         if writer is None:
             return Outcome(run, run.summary() | {"already_complete": True}, 0)
         plan, state, status = writer.plan, writer.state, ""
+        training: Iterator[Row] | None = None
         tell_start(world, plan, writer.loaded, writer.hardware, state)
         world.is_save_due = writer.is_step_due
         started = time.monotonic() - state.seconds
@@ -142,6 +146,7 @@ def train_run(
                 view.end()
             if not status:
                 status = "finished" if state.epoch >= plan.config.epochs else "stopped early"
+            training = None  # with its batches
             is_over = status == "interrupted" and not signals.received and is_late()
             return writer.finish(status, signals.received, "its --max-time is over" if is_over else None)
 
@@ -190,6 +195,7 @@ def _opened(
     progress: Progress,
     strict: bool,
     world: World,
+    lets_go: bool,
 ) -> RunWriter | None:
     """Open a run: restore its checkpoint, or save the first one; None if nothing is left to train.
 
@@ -213,6 +219,8 @@ def _opened(
     preprocessing = preprocessing_of(saved, plan, run) if saved else None
     if saved:
         take_class_weights(plan.loss, saved, run.last)
+    # A dataset of the user's own may give other examples when it is read again.
+    lets_go = lets_go and plan.parts.part("dataset", plan.config.dataset.name).built_in
     loaded = loaded or plan.load(preprocessing, progress)
     plan.settle(loaded)
     refuse_draws(plan, loaded, world.size)
@@ -261,7 +269,8 @@ def _opened(
     warnings += [] if saved else teacher_warnings(plan, loaded)
     if reason := why_no_guess(plan, loaded):
         warnings.append(f"there is no baseline beside the figures: {reason}")
-    writer = RunWriter(plan, run, loaded, hardware, state, saved, view, begun.plain() if begun else None)
+    weights = begun.plain() if begun else None
+    writer = RunWriter(plan, run, loaded, hardware, state, saved, view, weights, lets_go=lets_go)
     for warning in warnings:
         writer.warn(warning)
     run.write_config(text)

@@ -48,7 +48,10 @@ SAVE_STEP_EVERY = 300.0  # seconds between saves within an epoch, at least
 
 
 class RunWriter:
-    """The writer of one run: adds rows, remembers the best weights, saves checkpoints, writes the summary."""
+    """The writer of one run: adds rows, remembers the best weights, saves checkpoints, writes the summary.
+
+    If it `lets_go` of the data, nobody else needs what is loaded, and it can be read again.
+    """
 
     def __init__(
         self,
@@ -60,8 +63,10 @@ class RunWriter:
         saved: Checkpoint | None,
         view: TrainingView,
         weights: dict[str, Any] | None = None,
+        *,
+        lets_go: bool = False,
     ) -> None:
-        self._view = view
+        self._view, self._lets_go = view, lets_go
         self._warnings: list[str] = []  # since the run was begun or resumed
         self.plan, self.run, self.loaded, self.hardware, self.state = plan, run, loaded, hardware, state
         self.rows = MetricsFile(run, plan.recipe.columns(), state.rows_end, state.last_rows)
@@ -284,6 +289,8 @@ class RunWriter:
         self.rows.close()
         if self.state.epoch and self.plan.plots:
             self.write_summary("running")  # pictures show its best epochs
+            if self._lets_go:  # the libraries that draw take as much memory as many images
+                self.loaded.let_go_of_training()
             self._pictures = self._draw(self.plan.pictures(self.loaded["train"].aside))
         best, last = self._best_figures(), row_of(self._figures)
         unjudged = "" if status in DONE else "the run is not complete"

@@ -210,6 +210,7 @@ def train(
             redraw=redraw,
             progress=progress,
             world=world,
+            lets_go=True,
         )
     _conclude(plan, outcome, quiet)
 
@@ -370,6 +371,7 @@ def resume(
             strict=strict,
             progress=progress,
             world=world,
+            lets_go=True,
         )
     _conclude(plan, outcome, quiet)
 
