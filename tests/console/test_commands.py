@@ -17,6 +17,7 @@ import pytest
 from small_runs import FILES_OF_A_RUN, SIGNS, files_of, only_run, timeless, tree
 
 from dlrun import __version__
+from dlrun.console.commands import app
 from dlrun.run_folders.listing import runs_in
 from dlrun.run_folders.run import Run
 
@@ -944,3 +945,10 @@ def test_version_names_all_that_a_result_depends_on(
     assert done.code == 0
     python = ".".join(map(str, sys.version_info[:3]))
     assert done.out == f"dlrun {__version__}, torch {version('torch')}, Python {python}, fast paths {said}\n"
+
+
+def test_of_a_command_that_is_named_no_other_is_built() -> None:
+    for words in (["runs"], ["--debug", "runs", "--where", "train"], ["runs", "--help"]):
+        assert [*app._command_line(app._named(words)).commands] == ["runs"]  # type: ignore[attr-defined]
+    for words in ([], ["--help"], ["run"], ["--version"]):
+        assert [*app._command_line(app._named(words)).commands] == [*app.COMMANDS]  # type: ignore[attr-defined]

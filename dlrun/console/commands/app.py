@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
+from copy import copy
 from functools import cache
 from inspect import getdoc
 from io import StringIO, TextIOWrapper
@@ -104,7 +105,8 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
         Path.cwd()
     except OSError:  # PyTorch would end the process without a message
         raise UserError("the working directory no longer exists", fix="change to one that exists") from None
-    found = _commands()(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
+    command_line = _command_line("" if COMPLETING in os.environ else _named(words))
+    found = command_line(words or ["--help"], prog_name="dlrun", standalone_mode=False, obj=chosen)
     code = found if isinstance(found, int) else 0
     if "dlrun.console.streams" in sys.modules:  # a command printed something
         from dlrun.console.streams import output_failure
@@ -115,10 +117,21 @@ def _called(words: list[str], chosen: dict[str, Any]) -> int:
     return code
 
 
+def _named(words: list[str]) -> str:
+    """The command that the arguments name; "" if there is none of this name."""
+    name = next((word for word in words if not word.startswith("-")), "")
+    return name if name in COMMANDS else ""
+
+
 @cache
-def _commands() -> Callable[..., Any]:
-    """The command line, which Typer builds from the signatures of all commands."""
-    return typer.main.get_command(app)
+def _command_line(name: str) -> Callable[..., Any]:
+    """The command line, which Typer builds from the signatures of one command, or without a name of all.
+
+    All of them take as long as a short command itself.
+    """
+    parted = copy(app)
+    parted.registered_commands = [each for each in app.registered_commands if name in ("", each.name)]
+    return typer.main.get_command(parted)
 
 
 def with_ray_address(words: list[str]) -> list[str]:
