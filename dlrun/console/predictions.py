@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import IO, Any
 
 from rich.text import Text
@@ -13,14 +14,23 @@ from dlrun.console.streams import clean, out, say, say_line
 from dlrun.results.prediction import PROBLEM
 from dlrun.results.prediction_rows import cell_text, columns_of, csv_text, flat_row, for_csv
 
+_MOST_AT_ONCE = 10_000  # rows of a table, which is laid out as a whole
 _MOST_SHOWN = 1000  # characters of a text before its continuation
 
 
-def print_predictions(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
-    """Print a table with the prediction for each input; of many classes the three with the largest shares.
+def print_predictions(rows: Iterable[Mapping[str, Any]], unit: str) -> Iterator[Mapping[str, Any]]:
+    """Print a table with the prediction for each input, and yield them; very many are in several tables.
 
     Texts that were continued are printed as they are, several with their names.
     """
+    left = iter(rows)
+    while block := list(islice(left, _MOST_AT_ONCE)):
+        _print_table(block, unit)
+        yield from block
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
+    """Print some predictions; of many classes the three with the largest shares."""
     if "continuation" in rows[0]:
         for row in rows:
             if len(rows) > 1:

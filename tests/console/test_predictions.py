@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from io import StringIO
+from typing import Any
 
 import pytest
 import torch
 
+from dlrun.console import predictions
 from dlrun.console.predictions import print_predictions, print_predictions_csv
 
 
@@ -37,7 +40,28 @@ def test_the_classes_beside_a_prediction_are_the_most_probable_others(
     """By a threshold the most probable class need not be the predicted one."""
     shares = {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}
     rows = [{"input": "x", "class": "b", "probability": 0.3, "probabilities": shares}]
-    print_predictions(rows, "")
+    list(print_predictions(rows, ""))
     assert "a 0.5000, c 0.1500 " in capsys.readouterr().out
-    print_predictions([{"input": "x", "labels": ["a", "c"], "probabilities": shares}], "")
+    list(print_predictions([{"input": "x", "labels": ["a", "c"], "probabilities": shares}], ""))
     assert "b 0.3000, d 0.0500 " in capsys.readouterr().out
+
+
+def test_very_many_predictions_are_printed_as_they_come_in_several_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "_MOST_AT_ONCE", 2)
+    read: list[int] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(5):
+            read.append(number)
+            yield {"input": f"row {number}", "y": 0.5 * number}
+
+    printed = print_predictions(rows(), "°F")
+    assert next(printed)["input"] == "row 0" and read == [0, 1]
+    assert [row["input"] for row in printed] == [f"row {number}" for number in range(1, 5)]
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("y, °F" in line for line in lines) == 3
+    assert [line.split()[-1] for line in lines if line.strip().startswith("row")] == [
+        *("0.0000", "0.5000", "1.0000", "1.5000", "2.0000")
+    ]

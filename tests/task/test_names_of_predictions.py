@@ -70,7 +70,7 @@ def test_each_prediction_has_a_column_of_its_own(
     assert len({*heading}) == len(heading)
     assert first == ["row 2", "0.5", *map(str, figures), *["0.0" for _ in deviation], ""]
     assert second == ["row 3", "0.5", *["" for _ in (*figures, *deviation)], "it is damaged"]
-    print_predictions(rows, "")
+    list(print_predictions(rows, ""))
     assert all(str(figure) in capsys.readouterr().out for figure in figures[:1])
 
 

@@ -203,27 +203,29 @@ def predict(
         tta=tta,
         warn=warn,
     )
+    calibrated: dict[str, Any] = {}
     rows: Iterable[Mapping[str, Any]]
-    if isinstance(predicted, PredictedPieces) and as_csv:
-        rows = print_predictions_csv(predicted.each_row(), with_problems=True)
+    if isinstance(predicted, PredictedPieces):
+        calibrated = {name: own for name, own in asdict(predicted.calibration).items() if own}
+        rows, with_problems = predicted.each_row(), True
     else:
         rows = predicted.rows()
-        if as_csv:
-            rows = print_predictions_csv(rows, with_problems=any(PROBLEM in row for row in rows))
+        with_problems = any(PROBLEM in row for row in rows)
+    if not json:
+        print_calibrated(calibrated)
+        print_views(tta)
+    if as_csv:
+        rows = print_predictions_csv(rows, with_problems=with_problems)
+    elif not json:
+        rows = print_predictions(rows, predicted.unit)
     shown, total, problems, first = list[Mapping[str, Any]](), 0, 0, ""
     for row in rows:
         total += 1
-        shown += [] if as_csv else [row]
+        shown += [row] if json else []
         if PROBLEM in row:
             problems, first = problems + 1, first or row[PROBLEM]
     for note in predicted.plan.data.notes:
         warn(note)
-    calibrated: dict[str, Any] = {}
-    if isinstance(predicted, PredictedPieces):
-        calibrated = {name: own for name, own in asdict(predicted.calibration).items() if own}
-    if not json:
-        print_calibrated(calibrated)
-        print_views(tta)
     if json:
         told = {
             "run": found.name if found else None,
@@ -236,8 +238,6 @@ def predict(
             "predictions": shown,
         }
         say_json(finite(told))
-    elif not as_csv:
-        print_predictions(shown, predicted.unit)
     if problems:
         warn(f"{problems:,} of {total:,} inputs cannot be predicted: {first}")
         if predicted.plan.config.dataset.options.get("unreadable") != "skip":
