@@ -49,7 +49,7 @@ def confusion_matrix(
     crowded = len(classes) > MOST_WITH_NUMBERS
     figure = Picture(figsize=(WIDTH, 5.8 if crowded else 6.5), layout="constrained")
     axes = figure.subplots()
-    edges = torch.arange(len(classes) + 1) - 0.5
+    edges = (torch.arange(len(classes) + 1) - 0.5).numpy()
     # Rectangles: an image would be computed for every pixel of the picture, in several times its memory.
     colours = axes.pcolormesh(
         edges, edges, percentages.numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, 100), snap=True

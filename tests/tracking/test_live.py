@@ -172,6 +172,8 @@ def test_a_run_whose_trackers_disk_is_full_is_what_it_is_without_and_is_logged_l
             assert self._process
             resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (500, 500))
 
+    # The limit would cut off what Python compiles too, which then no process could import.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setattr(live, "Follower", Full)
     without = trained(planned(), tmp_path / "without")
     plan, view = planned(track=["tensorboard"]), Listening()
