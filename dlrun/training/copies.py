@@ -53,12 +53,19 @@ class _Seeded(nn.Module):
 
     seeds: list[int]
     streams: Streams
+    _closed: list[ClosedForm | None]  # of each copy, or of all that are stacked
 
     def begin(self, epoch: int) -> None:
         """Enter training mode and set every copy's random stream to its start for the epoch."""
         if not self.training:
             self.train()
         self.streams.begin(epoch, self)
+
+    def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
+        fast_paths.backward(losses, shares)
+        for closed in filter(None, self._closed):
+            closed.finish()
 
 
 class Apart(_Seeded):
@@ -88,7 +95,7 @@ class Apart(_Seeded):
         self.copies = nn.ModuleList(copies)
         self.train()  # every submodule, as at the start of each epoch
         self.streams = Streams(self.seeds)
-        self._closed = list[ClosedForm | None]([None] * len(self.seeds))
+        self._closed = [None] * len(self.seeds)
 
     def forward(self, inputs: Figures) -> list[Tree]:
         each = zip(self.copies, of_copies(inputs), strict=True)
@@ -119,12 +126,6 @@ class Apart(_Seeded):
 
         self._closed = [closed_form(copy, linear, draw, axes=1) for copy in self.copies]
         return [each for each in self._closed if each]
-
-    def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
-        """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
-        fast_paths.backward(losses, shares)
-        for closed in filter(None, self._closed):
-            closed.finish()
 
     def again(self, index: int, loss: Measure, inputs: Tree, judged: Sequence[Tree]) -> Tensor:
         """The loss of each example of one copy, computed again with the random numbers of this step.
@@ -225,7 +226,7 @@ class Stacked(_Seeded):
         skeleton = deepcopy(self.copies[0]).to("meta")
         self._layers = [layer_of(name, module) for name, module in chain("", skeleton)]
         self._modes = (*self.copies, skeleton)  # the modules whose training flag `train` sets
-        self._closed: ClosedForm | None = None
+        self._closed = [None]
         self._drawn: dict[str, Tensor] = {}  # the masks of the step, for the closed form
 
     def train(self, mode: bool = True) -> Stacked:
@@ -234,12 +235,12 @@ class Stacked(_Seeded):
         return super().train(mode)
 
     def forward(self, inputs: Tree) -> Tree:
-        weights = dict(zip(self._names, self._weights, strict=True))
         masks = self.draw_masks(inputs) if self.masks is None else self.masks
-        if self.training and self._closed and isinstance(inputs, Tensor) and self._closed.takes(inputs):
+        closed = self._closed[0] if self.training else None
+        if closed and isinstance(inputs, Tensor) and closed.takes(inputs):
             self._drawn = masks
-            return self._closed(inputs)
-        return whole(self._run(weights | self._fixed | masks, inputs))
+            return closed(inputs)
+        return whole(self._run(dict(self.named_weights()) | self._fixed | masks, inputs))
 
     def _run(self, state: dict[str, Tensor], outputs: Tree) -> Tree:
         for layer in self._layers:
@@ -259,14 +260,8 @@ class Stacked(_Seeded):
         def draw(name: str, dropout: nn.Module) -> DrawMask:
             return lambda inputs: self._drawn[mask_name(name)]
 
-        self._closed = closed_form(self.copies[0], linear, draw, axes=2)
-        return [self._closed] if self._closed else []
-
-    def backward(self, losses: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
-        """Add to every weight its gradient, where `shares` are the gradients with regard to `losses`."""
-        fast_paths.backward(losses, shares)
-        if self._closed:
-            self._closed.finish()
+        self._closed = [closed_form(self.copies[0], linear, draw, axes=2)]
+        return [each for each in self._closed if each]
 
     def losses(self, loss: Measure, *figures: Figures) -> Tensor:
         """The loss of each example, (copies, batch[, 2]), from outputs, targets and perhaps inputs."""

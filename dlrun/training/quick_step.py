@@ -43,10 +43,9 @@ def quickest_step(
     if hardware.suits_closed_form and not optimizers.takes_closure:
         forms = model.use_closed_form(reuses=optimizers.keep_no_gradients)
     does_more = augment.changes or recipe.micro_batch or not hardware.world.is_alone
+    does_more = does_more or len(forms) < len(model.seeds) or not _takes(forms, batches)
     if isinstance(model, Apart) and isinstance(meter, Meter) and not does_more:
-        every = len(forms) == len(model.seeds) and _takes(forms, batches)
-        if every:
-            return QuickStep(batches, model, forms, meter, optimizers, hardware)
+        return QuickStep(batches, model, forms, meter, optimizers, hardware)
     return hardware.repeated(update, model, optimizers, augment.streams)
 
 

@@ -66,7 +66,7 @@ def compared(build: Callable[[], nn.Module], inputs: Tensor, *, stacked: bool, *
 
 
 def forms(model: Copies) -> list[Any]:
-    return model._closed if isinstance(model, Apart) else [model._closed]
+    return model._closed
 
 
 @pytest.mark.parametrize("stacked", [False, True])
