@@ -10,12 +10,15 @@ tests/training/test_closed_form.py holds them against autograd, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlrun.training.log_softmax import LogSoftmax
+from dlrun.training.outer_products import outer_product, turns
 from dlrun.training.stacked_layers import chain, is_flatten
 
 DrawMask = Callable[[Tensor], Tensor]  # the inputs of a dropout in a step -> its mask, of their shape
@@ -103,6 +106,7 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, *, reuses: bool) -> None:
         self.weights = [weight] if bias is None else [weight, bias]
         self._reuses, self._is_stacked = reuses, weight.dim() == 3
+        self._turns = self._is_stacked  # the form of the gradient of W, see outer_products
         self._product = torch.bmm if self._is_stacked else torch.mm
         self._product_and_sum = torch.baddbmm if self._is_stacked else torch.addmm
         self._rooms = [torch.empty_like(each) if reuses else None for each in self.weights]
@@ -121,10 +125,11 @@ class Linear:
         for weight, place in zip(self.weights, self._places, strict=True):
             if weight.data_ptr() != place:  # an optimizer has replaced weight.data
                 self._look()
-        self._inputs = inputs
-        if self._outputs.shape[:-1] != inputs.shape[:-1]:
+        before, self._inputs = self._inputs, inputs
+        if before.shape != inputs.shape or before.stride() != inputs.stride():
             self._outputs = inputs.new_empty(*inputs.shape[:-1], self._weight.shape[-2])
             self._of_inputs = torch.empty_like(inputs)
+            self._turns = turns(inputs, self._weight.shape[-2])
         room = self._outputs if self._reuses and not self.is_last else None
         if self._bias is None:
             return self._product(inputs, self._transposed, out=room)
@@ -132,19 +137,13 @@ class Linear:
 
     def backward(self, gradient: Tensor, is_lowest: bool, is_own: bool) -> Tensor:
         if self.weights[0].requires_grad:
-            self._learn(0, self._outer, gradient, self._inputs)
+            turned = self._turns if gradient.is_contiguous() else self._is_stacked
+            self._learn(0, partial(outer_product, turned=turned), gradient, self._inputs)
         if self._bias is not None and self.weights[1].requires_grad:
             self._learn(1, torch.sum, gradient, int(self._is_stacked))
         if is_lowest:
             return gradient
         return self._product(gradient, self._weight, out=self._of_inputs)
-
-    def _outer(self, gradient: Tensor, inputs: Tensor, out: Tensor | None = None) -> Tensor:
-        """The gradient of W, from those of the outputs and the inputs."""
-        if not self._is_stacked:
-            return torch.mm(gradient.t(), inputs, out=out)
-        found = torch.bmm(inputs.mT, gradient).mT
-        return found.contiguous() if out is None else out.copy_(found)
 
     def _learn(self, number: int, product: Callable[..., Tensor], one: Tensor, other: Any) -> None:
         """Add a product to the gradient of a weight."""
@@ -152,7 +151,7 @@ class Linear:
         if weight.grad is None:
             weight.grad = product(one, other, out=self._rooms[number])
         else:
-            weight.grad.add_(product(one, other))
+            weight.grad.add_(product(one, other, out=None))
 
 
 class _Dropout:
@@ -242,7 +241,7 @@ def _has_shared_weights(model: nn.Module) -> bool:
     return len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters()))
 
 
-def _activation(module: nn.Module, *, in_place: bool) -> _Activation | None:
+def _activation(module: nn.Module, *, in_place: bool) -> ClosedLayer | None:
     """The closed form of an activation; `in_place` it overwrites its inputs, which nothing else needs."""
     if type(module).__module__ != nn.ReLU.__module__:  # a subclass, which may compute something else
         return None
@@ -279,14 +278,10 @@ def _activation(module: nn.Module, *, in_place: bool) -> _Activation | None:
                 lambda x: F.softplus(x, beta, most), lambda g, x, out: _softplus(out, g, x, beta, most)
             )
         case nn.LogSoftmax(dim=-1):
-            return _Activation(lambda x: x.log_softmax(-1), _log_softmax, of_outputs=True)
+            return LogSoftmax()
         case nn.Softmax(dim=-1):
             return _Activation(lambda x: x.softmax(-1), _softmax, of_outputs=True)
     return None
-
-
-def _log_softmax(gradient: Tensor, outputs: Tensor, out: Tensor | None) -> Tensor:
-    return torch._log_softmax_backward_data(gradient, outputs, -1, outputs.dtype)
 
 
 def _softmax(gradient: Tensor, outputs: Tensor, out: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.blocks.tasks import Measure
+from dlrun.training.log_softmax import LogSoftmax
 
 _nll = torch.ops.aten.nll_loss_forward.default._op
 _nll_backward = torch.ops.aten.nll_loss_backward.default._op
@@ -17,14 +18,14 @@ _NO_REDUCTION, _IGNORED = 0, -100  # PyTorch's number of reduction="none"; the c
 
 
 class ClosedLoss(Protocol):
-    """A loss of outputs (n, classes) and targets (n,); `gradient` belongs to the last `losses`."""
+    """A loss of outputs (n, classes) and targets (n,); `gradient` is that of the last `losses`."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each example, (n,)."""
         ...
 
-    def gradient(self) -> Tensor:
-        """The gradient (n, classes) of their mean with respect to the outputs."""
+    def gradient(self, share: float) -> Tensor:
+        """The gradient (n, classes) of `share` times their sum with respect to the outputs."""
         ...
 
 
@@ -32,19 +33,19 @@ class CrossEntropy:
     """-log softmax(o)[t]: its derivative with respect to o is softmax(o) - onehot(t)."""
 
     def __init__(self) -> None:
-        self._shares = torch.empty(0)
+        self._share, self._shares, self._log_softmax = 0.0, torch.empty(0), LogSoftmax()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        self._logs, self._targets = outputs.log_softmax(1), targets
+        self._logs, self._targets = self._log_softmax.forward(outputs), targets
         losses, self._total = _nll(self._logs, targets, None, _NO_REDUCTION, _IGNORED)
         return cast(Tensor, losses)
 
-    def gradient(self) -> Tensor:
+    def gradient(self, share: float) -> Tensor:
         logs = self._logs
-        if len(self._shares) != len(logs):
-            self._shares = logs.new_full((len(logs),), 1.0 / len(logs))
+        if len(self._shares) != len(logs) or share != self._share:
+            self._share, self._shares = share, logs.new_full((len(logs),), share)
         given = _nll_backward(self._shares, logs, self._targets, None, _NO_REDUCTION, _IGNORED, self._total)
-        return torch._log_softmax_backward_data(given, logs, 1, logs.dtype)
+        return self._log_softmax.backward(cast(Tensor, given))
 
 
 class NegativeLogLikelihood:
@@ -54,8 +55,8 @@ class NegativeLogLikelihood:
         self._places, self._outputs = targets.unsqueeze(1), outputs
         return -outputs.gather(1, self._places).squeeze(1)
 
-    def gradient(self) -> Tensor:
-        return torch.zeros_like(self._outputs).scatter_(1, self._places, -1.0 / len(self._outputs))
+    def gradient(self, share: float) -> Tensor:
+        return torch.zeros_like(self._outputs).scatter_(1, self._places, -share)
 
 
 def closed_loss(measure: Measure) -> ClosedLoss | None:

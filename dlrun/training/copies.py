@@ -242,6 +242,11 @@ class Stacked(_Seeded):
             return closed(inputs)
         return whole(self._run(dict(self.named_weights()) | self._fixed | masks, inputs))
 
+    def outputs_of(self, form: ClosedForm, inputs: Tensor) -> Tensor:
+        """The outputs (copies, batch, …) of a training step by this form, of which autograd knows nothing."""
+        self._drawn = self.draw_masks(inputs)
+        return form.forward(inputs)
+
     def _run(self, state: dict[str, Tensor], outputs: Tree) -> Tree:
         for layer in self._layers:
             outputs = layer(state, outputs)

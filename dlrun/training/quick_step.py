@@ -1,7 +1,8 @@
 """The quick step: a training step of fully connected networks on the CPU in one function.
 
 It does what `update` of fit() does with them, in the same order and with the same bits, and leaves out what
-they do not use: augmentations, pieces of batches, other processes, mixed precision.
+they do not use: augmentations, pieces of batches, other processes, mixed precision, and of stacked copies
+losses without a closed form.
 tests/training/test_quick_step.py holds it against `update`.
 """
 
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from dlrun.data.batches import Batches
+from dlrun.data.loaded import shaped_like
 from dlrun.data.trees import Tree, at, single
 from dlrun.training import fast_paths
 from dlrun.training.augmentation import Augmentation
 from dlrun.training.closed_form import ClosedForm
-from dlrun.training.closed_losses import closed_loss
-from dlrun.training.copies import Apart
+from dlrun.training.closed_losses import ClosedLoss, closed_loss
+from dlrun.training.copies import Apart, Copies, Stacked
 from dlrun.training.graphs import Update
 from dlrun.training.hardware import Hardware
 from dlrun.training.meters import DeviceMeter, Meter
@@ -43,16 +45,33 @@ def quickest_step(
     if hardware.suits_closed_form and not optimizers.takes_closure:
         forms = model.use_closed_form(reuses=optimizers.keep_no_gradients)
     does_more = augment.changes or recipe.micro_batch or not hardware.world.is_alone
-    does_more = does_more or len(forms) < len(model.seeds) or not _takes(forms, batches)
-    if isinstance(model, Apart) and isinstance(meter, Meter) and not does_more:
-        return QuickStep(batches, model, forms, meter, optimizers, hardware)
+    if forms and isinstance(meter, Meter) and not does_more:
+        quick = _quick_step(batches, forms, meter, optimizers, hardware)
+        if quick is not None:
+            return quick
     return hardware.repeated(update, model, optimizers, augment.streams)
 
 
-def _takes(forms: Sequence[ClosedForm], batches: Batches) -> bool:
-    """True if the forms take such examples."""
-    example, _ = batches.split.batch(torch.zeros(1, dtype=torch.long))
-    return isinstance(example, Tensor) and all(form.takes(example) for form in forms)
+def _quick_step(
+    batches: Batches,
+    forms: Sequence[ClosedForm],
+    meter: Meter,
+    optimizers: Optimizers,
+    hardware: Hardware,
+) -> QuickStep | StackedQuickStep | None:
+    """The quick step of the meter's model, if its forms take the examples."""
+    model = meter.model
+    one = torch.zeros(1, *[1] * isinstance(model, Stacked), dtype=torch.long)  # the index of an example
+    inputs, targets = batches.split.batch(one)
+    if not isinstance(inputs, Tensor) or not all(form.takes(inputs) for form in forms):
+        return None
+    if isinstance(model, Apart):
+        every_copy = len(forms) == len(model.seeds)
+        return QuickStep(batches, model, forms, meter, optimizers, hardware) if every_copy else None
+    loss = closed_loss(meter.recipe.loss)
+    if loss is None or not isinstance(targets, Tensor) or targets.dim() != one.dim():
+        return None
+    return StackedQuickStep(batches, model, forms[0], loss, meter, optimizers, hardware)
 
 
 class QuickStep:
@@ -80,13 +99,11 @@ class QuickStep:
         self._optimizers.clear_gradients()
         for (form, loss), (losses, *_) in zip(self._copies, computed, strict=True):
             if loss and not losses.requires_grad:
-                form.backward(loss.gradient())
+                form.backward(loss.gradient(1.0 / len(losses)))
             else:
                 fast_paths.backward([losses], [shares_in_mean(losses, 1.0)])
                 form.finish()
-        if self._hardware.gradient_clip is not None:
-            self._model.clip(self._hardware.gradient_clip, self._hardware.clip_mode)
-        self._optimizers.step()
+        _learn(self._model, self._optimizers, self._hardware)
 
     def _computed(self, index: int, *batch: Tree) -> tuple[Tensor, Tensor, Any]:
         """The losses (batch,), the outputs (batch, …) and the targets (batch, …) of a copy."""
@@ -110,3 +127,46 @@ class QuickStep:
             return at(batch[0], index), at(batch[1], index)
         gather, indices = self._gathers[index], single(batch[0])[index]
         return gather(indices) if gather else self._split.batch(indices)
+
+
+class StackedQuickStep:
+    """One step of stacked copies with this closed form and loss, on a batch of `Batches.shuffled`."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        model: Stacked,
+        form: ClosedForm,
+        loss: ClosedLoss,
+        meter: Meter,
+        optimizers: Optimizers,
+        hardware: Hardware,
+    ) -> None:
+        self._batches, self._model, self._form, self._loss = batches, model, form, loss
+        self._meter, self._optimizers, self._hardware = meter, optimizers, hardware
+        self._gather = None if meter.recipe.loss_takes_inputs else batches.gather()
+
+    def __call__(self, *batch: Tree) -> None:
+        inputs, targets = self._examples(*batch)
+        outputs = self._model.outputs_of(self._form, inputs)
+        losses = self._loss.losses(outputs.flatten(0, 1), targets.flatten())
+        self._meter.add(losses.view(targets.shape), outputs, targets)  # raises Diverged if one is not finite
+        self._optimizers.clear_gradients()
+        # Each copy learns from the mean over its own examples.
+        self._form.backward(self._loss.gradient(1.0 / targets.shape[1]).view(outputs.shape))
+        _learn(self._model, self._optimizers, self._hardware)
+
+    def _examples(self, *batch: Tree) -> tuple[Any, Any]:
+        """The inputs and targets of all copies, (copies, batch, …)."""
+        if self._gather is None or len(batch) == 2:
+            return self._batches.examples(*batch)
+        indices = single(batch[0])
+        inputs, targets = self._gather(indices.flatten())
+        return shaped_like(indices, inputs), shaped_like(indices, targets)
+
+
+def _learn(model: Copies, optimizers: Optimizers, hardware: Hardware) -> None:
+    """Update the weights by their gradients, after these were clipped."""
+    if hardware.gradient_clip is not None:
+        model.clip(hardware.gradient_clip, hardware.clip_mode)
+    optimizers.step()

@@ -13,7 +13,7 @@ from small_runs import differences, go_on, outcome, parts_in, planned, timeless,
 from dlrun.errors import Diverged
 from dlrun.training import fast_paths, loop
 from dlrun.training.hardware import Hardware
-from dlrun.training.quick_step import QuickStep
+from dlrun.training.quick_step import QuickStep, StackedQuickStep
 
 CHANGES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.1}},
@@ -43,13 +43,37 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dropout": {"architecture": {"name": "mlp", "hidden": [6, 4], "dropout": 0.3}, "seeds": [0, 3]},
     "further metrics": {"metrics": ["accuracy", "log_loss", "brier"]},
 }
+STACKED = {
+    changes: CHANGES[changes] | {"stacked": True, "seeds": [0, 3, 5]}
+    for changes in (
+        "momentum",
+        "adam",
+        "full batches",
+        "a seed that stops",
+        "float64",
+        "clipping",
+        "a schedule",
+        "averaged weights",
+        "frozen at first",
+        "balanced batches",
+        "a share of the examples",
+        "log_softmax and nll",
+        "dropout",
+        "further metrics",
+    )
+}
 MORE: dict[str, dict[str, Any]] = {  # in closed form, in the loop's own step
     "mixup": {"augmentations": ["mixup"]},
     "micro-batches": {"micro_batch": 5, "architecture": {"name": "mlp", "hidden": [6], "dropout": 0.3}},
-    "stacked seeds": {"stacked": True, "seeds": [0, 1], "gradient_clip": 0.1},
-    "stacked dropout": {
+    "stacked seeds with class weights": {
         "stacked": True,
         "seeds": [0, 1],
+        "loss": {"name": "cross_entropy", "class_weight": "balanced"},
+    },
+    "stacked dropout with another loss": {
+        "stacked": True,
+        "seeds": [0, 1],
+        "loss": "mse",
         "architecture": {"name": "mlp", "hidden": [6], "dropout": 0.3},
     },
 }
@@ -119,6 +143,21 @@ def test_a_run_is_bit_for_bit_what_it_is_without(
     assert differences(outcome(with_it), outcome(without)) == []
 
 
+@pytest.mark.parametrize("changes", STACKED)
+def test_so_is_a_run_of_stacked_seeds(
+    changes: str, tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = USUAL | STACKED[changes]
+    with_it = trained(planned(**every), tmp_path / "with")
+    # A single seed that is left trains by itself.
+    assert isinstance(quick[0], StackedQuickStep)
+    assert all(isinstance(step, StackedQuickStep | QuickStep) for step in quick)
+    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
+    without = trained(planned(**every), tmp_path / "without")
+    assert not isinstance(quick[-1], StackedQuickStep | QuickStep)
+    assert differences(outcome(with_it), outcome(without)) == []
+
+
 @pytest.mark.parametrize("changes", MORE)
 def test_a_step_of_the_loop_in_closed_form_has_the_same_bits(
     changes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,14 +183,15 @@ def test_an_optimizer_of_ones_own_may_keep_gradients_and_replace_weights(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("seeds", [{}, {"seeds": [0, 3], "stacked": True}], ids=["one", "stacked"])
 def test_a_loss_that_is_not_finite_is_said_before_a_metric_fails_on_it(
-    tmp_path: Path, quick: list[Any]
+    seeds: dict[str, Any], tmp_path: Path, quick: list[Any]
 ) -> None:
     parts = parts_in(tmp_path, {"metrics/picky.py": PICKY})
-    every = USUAL | {"optimizer": {"name": "sgd", "lr": 1e38}, "metrics": ["picky"]}
+    every = USUAL | {"optimizer": {"name": "sgd", "lr": 1e38}, "metrics": ["picky"]} | seeds
     with pytest.raises(Diverged, match="the loss of seed 0 is nan at epoch 1, step 2"):
         trained(planned(parts, **every), tmp_path)
-    assert isinstance(quick[-1], QuickStep)
+    assert isinstance(quick[-1], StackedQuickStep if seeds else QuickStep)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +221,7 @@ def test_a_run_goes_on_with_it_or_without(
     [
         {"augmentations": ["mixup"]},
         {"micro_batch": 4},
-        {"stacked": True, "seeds": [0, 1]},
+        {"stacked": True, "seeds": [0, 1], "loss": "mse"},
         {"precision": "bfloat16"},
         {"architecture": {"name": "mlp", "hidden": [6], "batch_norm": True}},
         {"optimizer": {"name": "lbfgs"}},
@@ -192,4 +232,4 @@ def test_runs_that_do_more_in_a_step_take_the_loops_own(
     changes: dict[str, Any], tmp_path: Path, quick: list[Any]
 ) -> None:
     trained(planned(**USUAL | changes), tmp_path)
-    assert quick and not any(isinstance(step, QuickStep) for step in quick)
+    assert quick and not any(isinstance(step, QuickStep | StackedQuickStep) for step in quick)
