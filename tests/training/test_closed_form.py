@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dlrun.training import closed_form
 from dlrun.training.copies import Apart, Copies, Stacked
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -319,3 +320,34 @@ def test_nothing_is_left_of_a_pass_whose_loss_does_not_depend_on_the_outputs() -
     free = torch.zeros(1, requires_grad=True)
     model.backward([free * 1], [torch.ones(1)])
     assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_tensors_in_another_layout_have_autograds_form_of_the_gradient(
+    stacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms, usual = list[bool](), closed_form.outer_product
+
+    def noting(*words: Any, turned: bool, out: Tensor | None) -> Tensor:
+        forms.append(turned)
+        return usual(*words, turned=turned, out=out)
+
+    monkeypatch.setattr(closed_form, "outer_product", noting)
+    features = 64 if stacked else 2  # of which the other form is faster
+    weight = nn.Parameter(torch.randn(*[2] * stacked, 100, features))
+    layer = closed_form.Linear(weight, None, reuses=True)
+    inputs = torch.randn(*[2] * stacked, 1000, features)
+    gradient = torch.randn(*[2] * stacked, 1000, 100)
+    other_layout = inputs.mT.contiguous().mT
+    for given, taken in [
+        (inputs, gradient),
+        (other_layout, gradient),
+        (inputs, gradient[..., :1, :].expand_as(gradient)),
+    ]:
+        weight.grad = None
+        layer.forward(given)
+        layer.backward(taken, True, False)
+        assert weight.grad is not None
+        expected = taken.mT @ given if not stacked else (given.mT @ taken).mT
+        assert torch.equal(weight.grad, expected)
+    assert forms == [not stacked, stacked, stacked]
