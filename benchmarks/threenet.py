@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from statistics import mean
 from typing import Any
 
 from benchmarks.agreement import agree, said
@@ -11,9 +10,10 @@ from benchmarks.digits import STAND_IN, digits
 from benchmarks.measured import PEERS, installed, machine, markdown, span
 from benchmarks.processes import contestant, figures, in_turn, middle, present, ratios, rounds_of, train
 from benchmarks.sections import Goal
+from benchmarks.turns import by_turns
 
 TITLE = "An epoch of ThreeNet on MNIST"
-EPOCHS = 8  # the first is the warm-up
+EPOCHS = 12  # the first is the warm-up
 EPOCHS_OF_THE_NOTES = 3  # they take ten times as long
 CONTESTANTS = {
     "dlrun": "dlrun",
@@ -28,6 +28,14 @@ CONTESTANTS = {
 }
 DEFAULT = {"skorch": "skorch, default", "lightning": "lightning, default"}  # Keras has only one way
 PAIRS = 3  # extra rounds of dlrun and the careful loop for each full round: their ratio is closest to 1
+WORDS = (
+    "mnist_threenet",
+    f"epochs={EPOCHS}",
+    "evaluate_train_every=null",
+    "monitor=train_loss",
+    "plots=[]",
+    "expect={}",
+)
 PRODUCTS = "products"  # not a contestant: it does not train
 FLOOR = (
     "the section below shows the time of the matrix products, which all contestants share, and a profile of "
@@ -75,43 +83,30 @@ GOALS = [
 
 def measure(rounds: int, threads: int | None = None) -> dict[str, Any]:
     with digits() as (folder, real):
-        of_dlrun = partial(dlrun, "--data-dir", str(folder), threads=threads)
-        threads = of_dlrun()["threads"]  # what its rule chooses; and the files are read once
+        words = [*WORDS, "--data-dir", str(folder), *([f"threads={threads}"] if threads else [])]
+        threads = train(*words)["threads"]  # what its rule chooses; and the files are read once
         of_all = ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
-        contestants = {
-            "dlrun": of_dlrun,
-            "careful": partial(contestant, "threenet_careful", *of_all),
+        by_turn = {
+            "dlrun": ["benchmarks.contestants.dlrun_by_turns", *words],
+            "careful": ["benchmarks.contestants.threenet_careful", *of_all],
+        }
+        pair = dict(by_turn)
+        for peer in filter(installed, PEERS):
+            by_turn[peer] = [f"benchmarks.contestants.threenet_{peer}", *of_all]
+            if peer in DEFAULT:
+                by_turn[DEFAULT[peer]] = [*by_turn[peer], "--default-loaders"]
+        alone = {
             "careful, torch's threads": partial(contestant, "threenet_careful", *of_all[:-2]),
             "notes": partial(contestant, "threenet_notes", *of_all, "--epochs", str(EPOCHS_OF_THE_NOTES)),
+            PRODUCTS: partial(contestant, "threenet_products", *of_all),
         }
-        for peer in PEERS:
-            if installed(peer):
-                contestants[peer] = partial(contestant, f"threenet_{peer}", *of_all)
-            if installed(peer) and peer in DEFAULT:
-                contestants[DEFAULT[peer]] = partial(contestants[peer], "--default-loaders")
-        contestants[PRODUCTS] = partial(contestant, "threenet_products", *of_all)
-        found = list(in_turn(contestants, rounds))
-        pair = {name: contestants[name] for name in ("dlrun", "careful")}
-        found += in_turn(pair, PAIRS * rounds)
+        rounds_of_both = zip(by_turns(by_turn, EPOCHS, rounds), in_turn(alone, rounds), strict=True)
+        found = [together | apart for together, apart in rounds_of_both]
+        found += by_turns(pair, EPOCHS, PAIRS * rounds)
         profile = contestant("dlrun_profiled", *of_all)["shares"]
     for each in found:
         agree({name: figures for name, figures in each.items() if name != PRODUCTS})
     return {"machine": machine(), "real": real, "threads": threads, "rounds": found, "profile": profile}
-
-
-def dlrun(*words: str, threads: int | None) -> dict[str, Any]:
-    """One run as it comes, but for the plots at its end; `whole` is an epoch with all that is done in it."""
-    overrides = [
-        f"epochs={EPOCHS}",
-        "evaluate_train_every=null",
-        "monitor=train_loss",
-        "plots=[]",
-        "expect={}",
-    ]
-    overrides += [f"threads={threads}"] if threads else []
-    found = train("mnist_threenet", *overrides, *words)
-    without_the_first = (found["loop_seconds"] - found["row_seconds"][0]) / (EPOCHS - 1)  # a little too much
-    return found | {"training": mean(found["row_seconds"][1:]), "whole": found["wall"] or without_the_first}
 
 
 def table(measured: dict[str, Any]) -> list[str]:
@@ -136,9 +131,9 @@ def table(measured: dict[str, Any]) -> list[str]:
     return [
         f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch has 235 steps, their "
         f"loss and accuracy, and loss and accuracy on the test set; for dlrun also rows, saves and its table "
-        f"in a pipe, timed between the lines of that table. Mean of {EPOCHS - 1} epochs after the first "
-        f"({EPOCHS_OF_THE_NOTES - 1} of the notes' way); {rounds_of(measured)}, most of them of only dlrun "
-        f"and the careful loop.",
+        f"in a pipe. dlrun, the careful loop and the libraries take turns, an epoch each; the others run by "
+        f"themselves. The time of a round is the median of its epochs without the first; "
+        f"{rounds_of(measured)}, most of them of only dlrun and the careful loop.",
         "",
         *([] if measured["real"] else [STAND_IN, ""]),
         *markdown(

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 WARM_UP = 1  # epochs that no time is taken of
+TURNS = "BENCHMARK_TURNS"  # an environment variable: if it is set, an epoch begins when it is said
+WAITING = "waits for its turn"
+
+
+def await_turn() -> None:
+    """Say that the next epoch could begin, and wait until it may, if contestants take turns."""
+    if TURNS in os.environ:
+        print(WAITING, flush=True)
+        sys.stdin.readline()
 
 
 def asked() -> argparse.Namespace:
@@ -36,6 +48,7 @@ class Epochs:
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self._trained: float | None = None
+        await_turn()
         self._started = time.perf_counter()
 
     def trained(self) -> None:
@@ -47,13 +60,14 @@ class Epochs:
         if self._trained is not None:
             row["training"] = self._trained - self._started
         self.rows.append(row)
-        self._started = now
+        await_turn()
+        self._started = time.perf_counter()
 
     def report(self, **more: Any) -> None:
-        """Print what was measured as one line of JSON; times are means over the epochs after the first."""
+        """Print what was measured as one line of JSON; times are medians over the epochs after the first."""
         timed = self.rows[WARM_UP:]
         parts = [part for part in ("training", "whole") if timed and part in timed[0]]
-        told = {part: sum(row[part] for row in timed) / len(timed) for part in parts} | {
+        told: dict[str, Any] = {part: median(row[part] for row in timed) for part in parts} | {
             "losses": [row["loss"] for row in self.rows],
             "test_accuracies": [row["test_accuracy"] for row in self.rows],
         }
