@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -19,11 +20,12 @@ AUTO, LOCAL = "auto", "local"
 # A word behind --ray that is none is CONFIG or KEY=VALUES.
 ADDRESS = re.compile(rf"{AUTO}|{LOCAL}|ray://[^\s=]+|[^\s=:,]+:\d+|\d+(\.\d+){{3}}")
 # The usage statistics of Ray are not sent, its watch over the memory kills no run, and runs have the priority
-# of the command.
+# of the command. The older autoscaler, of no use either, would have to be killed, a second after SIGTERM.
 _OF_LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_niceness": "0",
+    "RAY_enable_autoscaler_v2": "1",
 }
 _JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
 _PATIENCE = 5.0  # seconds until an address that does not answer is given up
@@ -55,6 +57,7 @@ class Cluster:
 
     address: str  # as the user named it
     nodes: tuple[Node, ...]
+    is_own: bool = False  # started by this command, on its machine
 
     def of(self, device: str) -> Cluster:
         """The nodes that can train runs with such a `device`: with `auto` those with GPUs, if there are any.
@@ -124,7 +127,7 @@ def load_ray() -> Any:
 def connect(address: str) -> Cluster:
     """Join the Ray cluster at an address, or for AUTO the one that is known here, else one that is started.
 
-    Ray leaves it when this process exits. Raises UserError if that is no address, or Ray is not installed;
+    The process leaves it when it exits. Raises UserError if that is no address, or Ray is not installed;
     RunFailed if no cluster answers there.
     """
     found = _known() if address == AUTO else address
@@ -135,6 +138,7 @@ def connect(address: str) -> Cluster:
         fix = "run the command on a node, which sees the runs folder too, with --ray HOST:6379"
         raise UserError("dlrun is no Ray client", where=f"--ray {found}", fix=fix)
     ray = load_ray()
+    atexit.register(ray.shutdown)  # it comes before Ray's own call, which would sleep half a second first
     before = signal.getsignal(signal.SIGTERM)
     try:
         if found == LOCAL:
@@ -149,7 +153,8 @@ def connect(address: str) -> Cluster:
         raise RunFailed(f"no Ray cluster answers: {said(error)}", where=f"--ray {found}", fix=fix) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray's would end the process by an exception at any point
-    return Cluster(address, tuple(_node(each) for each in ray.nodes() if each["Alive"]))
+    nodes = tuple(_node(each) for each in ray.nodes() if each["Alive"])
+    return Cluster(address, nodes, is_own=found == LOCAL)
 
 
 def _known() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dlrun.system.switches import FAST_PATHS
 # They decide how fast a run is, and the last one its bits. Ray sets the first itself.
 SAME_EVERYWHERE = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", FAST_PATHS)
 WAIT = 5.0  # seconds for which a node waits before it answers that nothing has happened
+TOGETHER = 0.2  # seconds in which rows are gathered: each answer costs the processors some milliseconds
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,28 @@ class NodeWorker:
     def ready(self) -> None:
         """Answer, which takes until the process has begun."""
 
-    def train(self, folder: Path) -> Message | None:
-        """Have the process train the remaining epochs of a run; return its first message."""
+    def train(self, folder: Path) -> list[Message]:
+        """Have the process train the remaining epochs of a run; return its first messages."""
         self._folder = folder
-        with suppress(OSError):  # it was killed, which `message` tells
+        with suppress(OSError):  # it was killed, which `messages` tells
             self._connection.send(folder)
-        return self.message()
+        return self.messages()
 
-    def message(self) -> Message | None:
-        """The next message; None if there is none for WAIT."""
+    def messages(self) -> list[Message]:
+        """The next messages: the rows of TOGETHER, or any other one at once; none if none comes for WAIT."""
+        found = list[Message]()
         try:
-            if not self._connection.poll(WAIT):
-                return None
-            message: Message = self._connection.recv()
+            until = time.monotonic() + WAIT
+            while self._connection.poll(max(0, until - time.monotonic())):
+                found.append(self._connection.recv())
+                if found[-1].kind != "row":
+                    break
+                if len(found) == 1:
+                    until = time.monotonic() + TOGETHER
         except (EOFError, OSError):
             self._process.join()
-            return Message("killed", self._folder, exit_code=self._process.exitcode or 1)
-        return message
+            found.append(Message("killed", self._folder, exit_code=self._process.exitcode or 1))
+        return found
 
     def stop(self) -> None:
         """Have the process save a checkpoint and stop the run."""

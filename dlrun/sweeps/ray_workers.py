@@ -24,13 +24,13 @@ MOST_LOSSES = 3  # of a run that completes no epoch between them
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, its run, and the reference to the message that is waited for."""
+    """An actor, its run, and the reference to the messages that are waited for."""
 
     actor: Any
     ready: Any  # the reference to an answer that comes when the actor has begun
     has_begun: bool = False
     folder: Path | None = None
-    message: Any = None
+    messages: Any = None
 
 
 class RayWorkers:
@@ -83,7 +83,7 @@ class RayWorkers:
     def train(self, folder: Path) -> None:
         """Have a worker train the remaining epochs of the run in a folder; start one if none is idle."""
         worker = next((each for each in self._all if each.folder is None), None) or self._begin()
-        worker.folder, worker.message = folder, worker.actor.train.remote(folder.absolute())
+        worker.folder, worker.messages = folder, worker.actor.train.remote(folder.absolute())
         self._stopped.discard(folder)
 
     def stop(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class RayWorkers:
     def messages(self, seconds: float) -> Iterator[Message]:
         """Yield the messages that arrive within so many seconds."""
         self._make_room()
-        waiting = {worker.message: worker for worker in self._all if worker.folder is not None}
+        waiting = {worker.messages: worker for worker in self._all if worker.folder is not None}
         if not waiting:
             time.sleep(seconds)
             return
@@ -109,23 +109,24 @@ class RayWorkers:
             folder = worker.folder
             assert folder is not None
             try:
-                message: Message | None = self._ray.get(answer)
+                arrived: list[Message] = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
                 is_away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
                 yield self._loss(worker, folder, "its node does not answer" if is_away else said(error))
                 continue
-            if message and message.kind == "killed":
-                yield self._loss(worker, folder, f"it was killed (exit code {message.exit_code})")
-                continue
-            if message and message.kind == "end":
+            last = arrived[-1].kind if arrived else None
+            if last == "end":
                 worker.folder = None
-            else:
-                worker.message = worker.actor.message.remote()
-            if message:
-                if message.kind == "begin":
-                    self._begun[folder] = message.epoch
-                lines = [line.replace(str(folder.absolute()), str(folder)) for line in message.lines]
-                yield replace(message, folder=folder, lines=lines)
+            elif last != "killed":
+                worker.messages = worker.actor.messages.remote()
+            for message in arrived:
+                if message.kind == "killed":
+                    yield self._loss(worker, folder, f"it was killed (exit code {message.exit_code})")
+                else:
+                    if message.kind == "begin":
+                        self._begun[folder] = message.epoch
+                    lines = [line.replace(str(folder.absolute()), str(folder)) for line in message.lines]
+                    yield replace(message, folder=folder, lines=lines)
 
     def _begin(self) -> _Worker:
         actor = self._actor.remote(*self._arguments)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,9 +28,10 @@ from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.sweeps import ray_check, ray_cluster
 from dlrun.sweeps.grid import settings_of_grid
+from dlrun.sweeps.messages import Message
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.ray_cluster import Cluster, Node, connect
-from dlrun.sweeps.ray_node import Sight, look_around
+from dlrun.sweeps.ray_node import TOGETHER, NodeWorker, Sight, look_around
 from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
@@ -195,6 +198,39 @@ def test_a_node_that_may_differ_in_the_last_bits_or_sees_no_locks_is_warned_of()
     assert unlocked.startswith("node n0 sees no locks")
 
 
+def test_no_process_looks_around_on_the_machine_of_the_command_itself(
+    runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ray_check, "load_ray", look)
+    sweep, own = listed(runs_dir, tmp_path), replace(cluster(2), is_own=True)
+    assert ray_check.look_at_nodes(own.of("cpu"), sweep, Parts(), tmp_path) == []
+    with pytest.raises(AssertionError):
+        ray_check.look_at_nodes(cluster(2), sweep, Parts(), tmp_path)
+
+
+# --------------------------------------------------------------------------- what a node says
+
+
+def test_a_node_says_the_rows_of_a_moment_together_and_the_end_at_once() -> None:
+    begin, row, end = (Message(kind, Path("run")) for kind in ("begin", "row", "end"))
+    worker = NodeWorker.__new__(NodeWorker)  # its process is this one
+    worker._connection, process = Pipe()
+    worker._process, worker._folder = SimpleNamespace(join=lambda: None, exitcode=-9), Path("run")  # type: ignore[assignment]
+    for message in (begin, row, row, end, row):
+        process.send(message)
+    before = time.monotonic()
+    assert [worker.messages(), worker.messages()] == [[begin], [row, row, end]]
+    assert time.monotonic() - before < TOGETHER / 2
+    assert worker.messages() == [row]
+    assert time.monotonic() - before >= TOGETHER
+    process.send(row)
+    process.close()
+    assert worker.messages() == [row, Message("killed", Path("run"), exit_code=-9)]
+
+
 # --------------------------------------------------------------------------- on a real cluster
 
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
@@ -292,6 +328,29 @@ def test_its_runs_are_bit_for_bit_those_of_worker_processes(
     for mine, other in zip(there.trials, alike.trials, strict=True):
         assert mine.run.config.read_text() == other.run.config.read_text()
     assert not list(there.folder.glob("*.tmp"))
+
+
+AT_ITS_END = """
+import atexit, sys, time
+slept = []
+atexit.register(lambda: print(0.5 in slept, time.monotonic() - before < 1))  # after what comes later
+sleep = time.sleep
+from dlrun.sweeps.ray_cluster import connect
+connect("local")
+sleep(2)  # until all of Ray's processes handle signals
+time.sleep = lambda seconds: (slept.append(seconds), sleep(seconds))
+before = time.monotonic()
+sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_command_that_fails_leaves_the_cluster_at_once() -> None:
+    """Ray would sleep first, and then wait a second for a process that does not end at SIGTERM."""
+    words = [sys.executable, "-c", AT_ITS_END]
+    ended = subprocess.run(words, env=os.environ | PATH, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (3, "False True\n")
 
 
 @pytest.mark.slow
