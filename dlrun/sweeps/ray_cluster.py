@@ -15,6 +15,7 @@ from typing import Any
 from dlrun.errors import RunFailed, UserError, one_line, shortened
 from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system import machine
+from dlrun.system.children import HAS_SERVER
 
 AUTO, LOCAL = "auto", "local"
 # A word behind --ray that is none is CONFIG or KEY=VALUES.
@@ -49,6 +50,7 @@ class Demand:
 
     cpus: int
     gpus: float  # a share of one, or 0
+    is_here: bool = False  # the command itself begins the processes
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Cluster:
         """The resources for each run of a sweep: as before, unless no node has so many."""
         cpus = min(sweep.cpus or self.share(jobs), max(node.cores for node in self.nodes))
         per_gpu = per_gpu or sweep.runs_per_gpu or 1
-        return Demand(cpus, 1 / per_gpu if self.trains_on_gpus(sweep.device) else 0)
+        gpus = 1 / per_gpu if self.trains_on_gpus(sweep.device) else 0
+        return Demand(cpus, gpus, self.is_own and HAS_SERVER)
 
     def __str__(self) -> str:
         cores, gpus = (sum(each) for each in zip(*((n.cores, n.gpus) for n in self.nodes), strict=True))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,27 @@ class NodeWorker:
     """A Ray actor with a worker process of its own, to which it passes runs, and from which messages.
 
     The process is one that Ray does not know: it has no threads of Ray, and when the actor ends, however
-    that happens, it saves its run and exits.
+    that happens, it saves its run and exits. The command has begun it, if its `address` is given.
     """
 
-    def __init__(self, environment: Mapping[str, str], has_gpu: bool, *arguments: Any) -> None:
+    def __init__(
+        self, address: str | None, environment: Mapping[str, str], has_gpu: bool, *arguments: Any
+    ) -> None:
         for name in SAME_EVERYWHERE:
             os.environ.pop(name, None)
         os.environ.update(environment)
         if not has_gpu:  # Ray hides those of others only from actors that ask for one
             os.environ[CARDS] = ""
+        self._folder = Path()
+        self._process: BaseProcess | None = None
+        if address is not None:
+            self._connection = children.connected(address)
+            self._connection.send(os.environ.get(CARDS))
+            return
         prepare_drawing()
         start_server()
         self._process, self._connection = children.begin(serve_runs, *arguments, None)
         children.remove_socket()
-        self._folder = Path()
 
     def ready(self) -> None:
         """Answer, which takes until the process has begun."""
@@ -100,8 +108,7 @@ class NodeWorker:
                 if len(found) == 1:
                     until = time.monotonic() + TOGETHER
         except (EOFError, OSError):
-            self._process.join()
-            found.append(Message("killed", self._folder, exit_code=self._process.exitcode or 1))
+            found.append(Message("killed", self._folder, exit_code=self._exit_code() or 1))
         return found
 
     def stop(self) -> None:
@@ -112,4 +119,11 @@ class NodeWorker:
     def close(self) -> None:
         """End the process, after it has saved its run, if it trains one."""
         self._connection.close()
+        self._exit_code()
+
+    def _exit_code(self) -> int | None:
+        """Wait for the end of the process, unless the command does; its exit code."""
+        if self._process is None:
+            return None
         self._process.join()
+        return self._process.exitcode

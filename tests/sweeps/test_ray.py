@@ -32,6 +32,7 @@ from dlrun.sweeps.messages import Message
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.ray_cluster import Cluster, Node, connect
 from dlrun.sweeps.ray_node import TOGETHER, NodeWorker, Sight, look_around
+from dlrun.system.children import HAS_SERVER
 from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
@@ -132,6 +133,8 @@ def test_each_run_asks_for_what_it_did_before(runs_dir: Path, tmp_path: Path) ->
     assert cluster(8, gpus=(1,)).demand(sweep, 2, None) == ray_cluster.Demand(3, 1 / 2)
     assert cluster(8, gpus=(1,)).demand(sweep, 2, 4) == ray_cluster.Demand(3, 1 / 4)
     assert cluster(2).demand(sweep, 2, None) == ray_cluster.Demand(2, 0), "no node has three"
+    own = replace(cluster(2), is_own=True).of("cpu").demand(sweep, 2, None)
+    assert own == ray_cluster.Demand(2, 0, is_here=HAS_SERVER)
     sweep.content.update({"cpus": "many", "runs_per_gpu": -1})
     assert (sweep.cpus, sweep.runs_per_gpu) == (0, 0)
 
@@ -307,6 +310,19 @@ def begun(process: Any, runs_dir: Path) -> Sweep:
     return only_sweep(runs_dir)
 
 
+def family(pid: int) -> dict[int, str]:
+    """The processes that train below a process, and the actors and the fork server, with their commands."""
+    below, found = {pid}, dict[int, str]()
+    for each in sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
+        with suppress(OSError):
+            if parent(each) in below:
+                below.add(each)
+                said = Path(f"/proc/{each}/cmdline").read_text()
+                if "NodeWorker" in said or "forkserver" in said:
+                    found[each] = said
+    return found
+
+
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
@@ -421,6 +437,34 @@ def test_what_ends_the_command_has_its_runs_saved_and_resumed(
     assert {run.summary()["status"] for run in begun_runs} <= {"interrupted", "finished"}
     assert dlrun("sweep", "--resume", sweep.folder, "--ray", address).code == 0
     assert figures(sweep) == whole
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.parametrize("killed", ["process", "actor", "command"])
+def test_in_a_cluster_of_its_own_a_kill_loses_nothing_and_leaves_no_process(
+    dlrun: Dlrun, dlrun_process: Start, config: Path, runs_dir: Path, whole: dict[str, Any], killed: str
+) -> None:
+    process = dlrun_process("sweep", config, *LONG, "--plain", "--jobs", 2, "--ray", "local")
+    sweep = begun(process, runs_dir)
+    pid, below = sweep.trials[0].run.summary()["pid"], family(process.pid)
+    actors = [each for each, said in below.items() if "NodeWorker" in said]
+    servers = [each for each, said in below.items() if "forkserver" in said and parent(each) == process.pid]
+    assert len(actors) == 2
+    assert parent(pid) in servers, "one import of PyTorch"
+    os.kill({"process": pid, "actor": actors[0], "command": process.pid}[killed], signal.SIGKILL)
+    out, err = process.communicate(timeout=100)
+    until(lambda: not any(Path(f"/proc/{each}").exists() for each in below))
+    if killed == "command":
+        assert {trial.run.summary()["status"] for trial in sweep.trials[:2]} <= {"interrupted", "finished"}
+        assert dlrun("sweep", "--resume", sweep.folder, "--jobs", 2).code == 0
+    else:
+        assert (process.returncode, err) == (0, "")
+        assert out.count("lost its process and goes on from its last checkpoint") == 1
+        assert ("it was killed (exit code -9)" in out) == (killed == "process")
+        assert sum(len(trial.run.summary().get("resumed", ())) for trial in sweep.trials) == 1
+    assert figures(sweep) == whole
+    assert not list(sweep.folder.glob("sockets*.json"))
 
 
 DEADLY = '''
