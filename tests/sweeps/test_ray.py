@@ -32,6 +32,9 @@ from dlrun.sweeps.messages import Message
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.ray_cluster import Cluster, Node, connect
 from dlrun.sweeps.ray_node import TOGETHER, NodeWorker, Sight, look_around
+from dlrun.sweeps.worker_process import serve_actor
+from dlrun.sweeps.workers import start_server
+from dlrun.system import children
 from dlrun.system.children import HAS_SERVER
 from dlrun.system.locks import is_in_use
 
@@ -232,6 +235,28 @@ def test_a_node_says_the_rows_of_a_moment_together_and_the_end_at_once() -> None
     process.send(row)
     process.close()
     assert worker.messages() == [row, Message("killed", Path("run"), exit_code=-9)]
+
+
+@pytest.mark.skipif(not HAS_SERVER, reason="this system has no fork server")
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_process_that_waits_for_an_actor_ends_with_it_or_if_none_will_come(
+    tmp_path: Path, comes: bool
+) -> None:
+    start_server()
+    told = tmp_path / "workers.log", "test_loss", None, tmp_path
+    process, pipe, address = children.begin_for_another(serve_actor, *told)
+    if comes:
+        actor = children.connected(address)
+        actor.send(None)
+        actor.send(tmp_path / "gone")
+        assert actor.recv().kind == "end", "it serves"
+        actor.close()
+    else:
+        pipe.close()
+    process.join(30)
+    assert process.exitcode == 0
+    with pytest.raises(ConnectionRefusedError):
+        children.connected(address)
 
 
 # --------------------------------------------------------------------------- on a real cluster
