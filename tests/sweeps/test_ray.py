@@ -433,6 +433,7 @@ def test_a_node_that_is_lost_gives_its_run_to_another(
     until(lambda: sum(trial.run.has_rows() for trial in sweep.trials) >= 3)
     nodes.remove_node(third, allow_graceful=False)
     out, _ = process.communicate(timeout=100)
+    nodes.wait_for_nodes()  # until Ray knows of two, as the next test does
     assert process.returncode == 0, out
     assert "lost its process and goes on from its last checkpoint" in out
     assert figures(sweep) == whole
