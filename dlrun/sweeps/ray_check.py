@@ -22,8 +22,11 @@ PATIENCE = 60.0  # seconds: a node that has not answered by then is in trouble
 def look_at_nodes(cluster: Cluster, sweep: Sweep, parts: Parts, data_dir: Path) -> list[str]:
     """Have each node look for the sweep's folder, the parts and the data; return what to warn of.
 
-    Raises RunFailed if a node lacks one of them, has other code, or does not answer.
+    In a cluster of its own the command knows without a look, for which Ray would start a process. Raises
+    RunFailed if a node lacks one of them, has other code, or does not answer.
     """
+    if cluster.is_own:
+        return []
     token = sweep.folder.absolute() / f"seen_by_nodes.{os.getpid()}.tmp"
     wanted = [folder for folder in (parts.folder, data_dir.absolute()) if folder and folder.is_dir()]
     asked = token, parts.folder, [*wanted, *_own_data(sweep)]

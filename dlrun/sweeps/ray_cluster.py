@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -14,16 +15,18 @@ from typing import Any
 from dlrun.errors import RunFailed, UserError, one_line, shortened
 from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.system import machine
+from dlrun.system.children import HAS_SERVER
 
 AUTO, LOCAL = "auto", "local"
 # A word behind --ray that is none is CONFIG or KEY=VALUES.
 ADDRESS = re.compile(rf"{AUTO}|{LOCAL}|ray://[^\s=]+|[^\s=:,]+:\d+|\d+(\.\d+){{3}}")
 # The usage statistics of Ray are not sent, its watch over the memory kills no run, and runs have the priority
-# of the command.
+# of the command. The older autoscaler, of no use either, would have to be killed, a second after SIGTERM.
 _OF_LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_niceness": "0",
+    "RAY_enable_autoscaler_v2": "1",
 }
 _JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
 _PATIENCE = 5.0  # seconds until an address that does not answer is given up
@@ -47,6 +50,7 @@ class Demand:
 
     cpus: int
     gpus: float  # a share of one, or 0
+    is_here: bool = False  # the command itself begins the processes
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Cluster:
 
     address: str  # as the user named it
     nodes: tuple[Node, ...]
+    is_own: bool = False  # started by this command, on its machine
 
     def of(self, device: str) -> Cluster:
         """The nodes that can train runs with such a `device`: with `auto` those with GPUs, if there are any.
@@ -103,7 +108,8 @@ class Cluster:
         """The resources for each run of a sweep: as before, unless no node has so many."""
         cpus = min(sweep.cpus or self.share(jobs), max(node.cores for node in self.nodes))
         per_gpu = per_gpu or sweep.runs_per_gpu or 1
-        return Demand(cpus, 1 / per_gpu if self.trains_on_gpus(sweep.device) else 0)
+        gpus = 1 / per_gpu if self.trains_on_gpus(sweep.device) else 0
+        return Demand(cpus, gpus, self.is_own and HAS_SERVER)
 
     def __str__(self) -> str:
         cores, gpus = (sum(each) for each in zip(*((n.cores, n.gpus) for n in self.nodes), strict=True))
@@ -124,7 +130,7 @@ def load_ray() -> Any:
 def connect(address: str) -> Cluster:
     """Join the Ray cluster at an address, or for AUTO the one that is known here, else one that is started.
 
-    Ray leaves it when this process exits. Raises UserError if that is no address, or Ray is not installed;
+    The process leaves it when it exits. Raises UserError if that is no address, or Ray is not installed;
     RunFailed if no cluster answers there.
     """
     found = _known() if address == AUTO else address
@@ -135,6 +141,7 @@ def connect(address: str) -> Cluster:
         fix = "run the command on a node, which sees the runs folder too, with --ray HOST:6379"
         raise UserError("dlrun is no Ray client", where=f"--ray {found}", fix=fix)
     ray = load_ray()
+    atexit.register(ray.shutdown)  # it comes before Ray's own call, which would sleep half a second first
     before = signal.getsignal(signal.SIGTERM)
     try:
         if found == LOCAL:
@@ -149,7 +156,8 @@ def connect(address: str) -> Cluster:
         raise RunFailed(f"no Ray cluster answers: {said(error)}", where=f"--ray {found}", fix=fix) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray's would end the process by an exception at any point
-    return Cluster(address, tuple(_node(each) for each in ray.nodes() if each["Alive"]))
+    nodes = tuple(_node(each) for each in ray.nodes() if each["Alive"])
+    return Cluster(address, nodes, is_own=found == LOCAL)
 
 
 def _known() -> str:

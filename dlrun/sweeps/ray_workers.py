@@ -11,12 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.ray_cluster import Demand, load_ray, said
 from dlrun.sweeps.ray_node import SAME_EVERYWHERE, NodeWorker
+from dlrun.sweeps.worker_process import serve_actor
+from dlrun.sweeps.workers import start_server
+from dlrun.system import children
 
 _STOPPED = 128 + signal.SIGTERM  # the exit code of a run that was told to stop
 MOST_LOSSES = 3  # of a run that completes no epoch between them
@@ -24,26 +29,32 @@ MOST_LOSSES = 3  # of a run that completes no epoch between them
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, its run, and the reference to the message that is waited for."""
+    """An actor, its run, the reference to the messages that are waited for, and the process given to it."""
 
     actor: Any
     ready: Any  # the reference to an answer that comes when the actor has begun
     has_begun: bool = False
     folder: Path | None = None
-    message: Any = None
+    messages: Any = None
+    process: BaseProcess | None = None
+    pipe: Connection | None = None  # when it is closed, the process ends if no actor has connected to it
 
 
 class RayWorkers:
     """Up to `count` actors: `train` gives a run to an idle one, `messages` yields their reports.
 
-    A run whose process or node is lost ends like one that was told to stop, so that the sweep has it go on
-    elsewhere; after MOST_LOSSES without a completed epoch between them it has failed.
+    In a cluster of its own the command begins the processes for them, which share one import of PyTorch, made
+    beside the planning. A run whose process or node is lost ends like one that was told to stop, so that the
+    sweep has it go on elsewhere; after MOST_LOSSES without a completed epoch between them it has failed.
     """
 
     def __init__(
         self, count: int, log: Path, metric: str, parts: Path | None, data_dir: Path, demand: Demand
     ) -> None:
         self._ray, self._count = load_ray(), count
+        self._is_here = demand.is_here
+        if self._is_here:
+            start_server()
         environment = {name: os.environ[name] for name in SAME_EVERYWHERE if name in os.environ}
         self._arguments = (environment, demand.gpus > 0, log.absolute(), metric, parts, data_dir.absolute())
         # Two calls at once: one waits for messages while the other one stops the run.
@@ -69,6 +80,8 @@ class RayWorkers:
             self._ray.wait(closed, num_returns=len(closed))
         for worker in list(self._all):
             self._end(worker)
+            if worker.process:
+                worker.process.join()
 
     @property
     def is_free(self) -> bool:
@@ -83,7 +96,7 @@ class RayWorkers:
     def train(self, folder: Path) -> None:
         """Have a worker train the remaining epochs of the run in a folder; start one if none is idle."""
         worker = next((each for each in self._all if each.folder is None), None) or self._begin()
-        worker.folder, worker.message = folder, worker.actor.train.remote(folder.absolute())
+        worker.folder, worker.messages = folder, worker.actor.train.remote(folder.absolute())
         self._stopped.discard(folder)
 
     def stop(self, folder: Path) -> None:
@@ -99,7 +112,7 @@ class RayWorkers:
     def messages(self, seconds: float) -> Iterator[Message]:
         """Yield the messages that arrive within so many seconds."""
         self._make_room()
-        waiting = {worker.message: worker for worker in self._all if worker.folder is not None}
+        waiting = {worker.messages: worker for worker in self._all if worker.folder is not None}
         if not waiting:
             time.sleep(seconds)
             return
@@ -109,27 +122,34 @@ class RayWorkers:
             folder = worker.folder
             assert folder is not None
             try:
-                message: Message | None = self._ray.get(answer)
+                arrived: list[Message] = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
                 is_away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
                 yield self._loss(worker, folder, "its node does not answer" if is_away else said(error))
                 continue
-            if message and message.kind == "killed":
-                yield self._loss(worker, folder, f"it was killed (exit code {message.exit_code})")
-                continue
-            if message and message.kind == "end":
+            last = arrived[-1].kind if arrived else None
+            if last == "end":
                 worker.folder = None
-            else:
-                worker.message = worker.actor.message.remote()
-            if message:
-                if message.kind == "begin":
-                    self._begun[folder] = message.epoch
-                lines = [line.replace(str(folder.absolute()), str(folder)) for line in message.lines]
-                yield replace(message, folder=folder, lines=lines)
+            elif last != "killed":
+                worker.messages = worker.actor.messages.remote()
+            for message in arrived:
+                if message.kind == "killed":
+                    if worker.process:
+                        worker.process.join()
+                    code = worker.process.exitcode if worker.process else message.exit_code
+                    yield self._loss(worker, folder, f"it was killed (exit code {code})")
+                else:
+                    if message.kind == "begin":
+                        self._begun[folder] = message.epoch
+                    lines = [line.replace(str(folder.absolute()), str(folder)) for line in message.lines]
+                    yield replace(message, folder=folder, lines=lines)
 
     def _begin(self) -> _Worker:
-        actor = self._actor.remote(*self._arguments)
-        self._all.append(_Worker(actor, actor.ready.remote()))
+        process = pipe = address = None
+        if self._is_here:
+            process, pipe, address = children.begin_for_another(serve_actor, *self._arguments[2:])
+        actor = self._actor.remote(address, *self._arguments)
+        self._all.append(_Worker(actor, actor.ready.remote(), process=process, pipe=pipe))
         return self._all[-1]
 
     def _has_begun(self, worker: _Worker) -> bool:
@@ -162,4 +182,6 @@ class RayWorkers:
         """End an actor; its process saves a run that it trains, and exits."""
         with suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(worker.actor)
+        if worker.pipe:
+            worker.pipe.close()
         self._all.remove(worker)

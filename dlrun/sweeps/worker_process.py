@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
 import traceback
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
@@ -58,6 +59,23 @@ def serve_runs(
         stopped.clear()
         with suppress(OSError):  # the sweep's process has ended
             connection.send(message)
+
+
+def serve_actor(
+    pipe: Connection, listening: socket.socket, log: Path, metric: str, parts: Path | None, data_dir: Path
+) -> None:
+    """The main function of a worker to which an actor of Ray connects; without one it ends with the pipe.
+
+    The actor first says which GPU Ray has chosen.
+    """
+    if listening not in wait([pipe, listening]):
+        return
+    connection = Connection(listening.accept()[0].detach())
+    try:
+        card = connection.recv()
+    except (EOFError, OSError):  # the actor has ended
+        return
+    serve_runs(connection, log, metric, parts, data_dir, card)
 
 
 def _receive(connection: Connection, folders: SimpleQueue[Path | None]) -> None:

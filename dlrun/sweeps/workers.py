@@ -17,7 +17,6 @@ from typing import cast
 from dlrun.sweeps.messages import STOP, Message
 from dlrun.sweeps.worker_process import serve_runs
 from dlrun.system import children
-from dlrun.system.shortages import no_more_processes
 
 _PRELOADED = ["dlrun.sweeps.preloaded"]
 
@@ -102,10 +101,7 @@ class Workers:
 
     def _begin(self) -> Connection:
         card = min(self._cards, key=list(self._card_of.values()).count) if self._cards else None
-        try:
-            process, connection = children.begin(serve_runs, *self._arguments, card)
-        except (EOFError, ConnectionError, BlockingIOError):  # the server ended, or a process was refused
-            raise no_more_processes("no worker can be started") from None
+        process, connection = children.begin(serve_runs, *self._arguments, card)
         self._all[connection], self._card_of[connection] = process, card
         return connection
 

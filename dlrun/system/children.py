@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -55,14 +56,42 @@ def _make_socket_folder() -> None:
 
 
 def begin(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
-    """Start a process that calls `target(connection, *arguments)`; return it and this end of the pipe."""
+    """Start a process that calls `target(connection, *arguments)`; return it and this end of the pipe.
+
+    Raises RunFailed if the fork server has ended, or no further process may be started.
+    """
     context: Any = get_context("forkserver" if HAS_SERVER else "spawn")
     here, there = context.Pipe()
     process = context.Process(target=target, args=(there, *arguments), daemon=False)
-    with _without_program(), nullcontext() if HAS_SERVER else _deaf():
-        process.start()
+    try:
+        with _without_program(), nullcontext() if HAS_SERVER else _deaf():
+            process.start()
+    except (EOFError, ConnectionError, BlockingIOError):
+        raise no_more_processes("no worker can be started") from None
     there.close()
     return process, here
+
+
+def begin_for_another(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection, str]:
+    """Start a process that calls `target(pipe, listening, *arguments)`; return it, this end and an address.
+
+    Another process of this user connects to the Unix socket at the address, to which `listening` listens.
+    """
+    from multiprocessing.util import get_temp_dir
+
+    address = f"{get_temp_dir()}/listener-{os.urandom(4).hex()}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(1)
+        process, pipe = begin(target, listening, *arguments)
+    return process, pipe, address
+
+
+def connected(address: str) -> Connection:
+    """A connection to the process that listens at an address. Raises OSError if it has ended."""
+    with socket.socket(socket.AF_UNIX) as calling:
+        calling.connect(address)
+        return Connection(calling.detach())
 
 
 def remove_socket() -> None:

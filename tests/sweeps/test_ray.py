@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,9 +28,14 @@ from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.sweep_folder import Sweep
 from dlrun.sweeps import ray_check, ray_cluster
 from dlrun.sweeps.grid import settings_of_grid
+from dlrun.sweeps.messages import Message
 from dlrun.sweeps.planning import plan_sweep
 from dlrun.sweeps.ray_cluster import Cluster, Node, connect
-from dlrun.sweeps.ray_node import Sight, look_around
+from dlrun.sweeps.ray_node import TOGETHER, NodeWorker, Sight, look_around
+from dlrun.sweeps.worker_process import serve_actor
+from dlrun.sweeps.workers import start_server
+from dlrun.system import children
+from dlrun.system.children import HAS_SERVER
 from dlrun.system.locks import is_in_use
 
 Dlrun = Callable[..., Any]
@@ -129,6 +136,8 @@ def test_each_run_asks_for_what_it_did_before(runs_dir: Path, tmp_path: Path) ->
     assert cluster(8, gpus=(1,)).demand(sweep, 2, None) == ray_cluster.Demand(3, 1 / 2)
     assert cluster(8, gpus=(1,)).demand(sweep, 2, 4) == ray_cluster.Demand(3, 1 / 4)
     assert cluster(2).demand(sweep, 2, None) == ray_cluster.Demand(2, 0), "no node has three"
+    own = replace(cluster(2), is_own=True).of("cpu").demand(sweep, 2, None)
+    assert own == ray_cluster.Demand(2, 0, is_here=HAS_SERVER)
     sweep.content.update({"cpus": "many", "runs_per_gpu": -1})
     assert (sweep.cpus, sweep.runs_per_gpu) == (0, 0)
 
@@ -193,6 +202,61 @@ def test_a_node_that_may_differ_in_the_last_bits_or_sees_no_locks_is_warned_of()
     differs, unlocked = ray_check._warnings(node, there, HERE)
     assert differs.startswith("node n0 has torch 2.12.0, here 2.13.0:")
     assert unlocked.startswith("node n0 sees no locks")
+
+
+def test_no_process_looks_around_on_the_machine_of_the_command_itself(
+    runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ray_check, "load_ray", look)
+    sweep, own = listed(runs_dir, tmp_path), replace(cluster(2), is_own=True)
+    assert ray_check.look_at_nodes(own.of("cpu"), sweep, Parts(), tmp_path) == []
+    with pytest.raises(AssertionError):
+        ray_check.look_at_nodes(cluster(2), sweep, Parts(), tmp_path)
+
+
+# --------------------------------------------------------------------------- what a node says
+
+
+def test_a_node_says_the_rows_of_a_moment_together_and_the_end_at_once() -> None:
+    begin, row, end = (Message(kind, Path("run")) for kind in ("begin", "row", "end"))
+    worker = NodeWorker.__new__(NodeWorker)  # its process is this one
+    worker._connection, process = Pipe()
+    worker._process, worker._folder = SimpleNamespace(join=lambda: None, exitcode=-9), Path("run")  # type: ignore[assignment]
+    for message in (begin, row, row, end, row):
+        process.send(message)
+    before = time.monotonic()
+    assert [worker.messages(), worker.messages()] == [[begin], [row, row, end]]
+    assert time.monotonic() - before < TOGETHER / 2
+    assert worker.messages() == [row]
+    assert time.monotonic() - before >= TOGETHER
+    process.send(row)
+    process.close()
+    assert worker.messages() == [row, Message("killed", Path("run"), exit_code=-9)]
+
+
+@pytest.mark.skipif(not HAS_SERVER, reason="this system has no fork server")
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_process_that_waits_for_an_actor_ends_with_it_or_if_none_will_come(
+    tmp_path: Path, comes: bool
+) -> None:
+    start_server()
+    told = tmp_path / "workers.log", "test_loss", None, tmp_path
+    process, pipe, address = children.begin_for_another(serve_actor, *told)
+    if comes:
+        actor = children.connected(address)
+        actor.send(None)
+        actor.send(tmp_path / "gone")
+        assert actor.recv().kind == "end", "it serves"
+        actor.close()
+    else:
+        pipe.close()
+    process.join(30)
+    assert process.exitcode == 0
+    with pytest.raises(ConnectionRefusedError):
+        children.connected(address)
 
 
 # --------------------------------------------------------------------------- on a real cluster
@@ -271,6 +335,19 @@ def begun(process: Any, runs_dir: Path) -> Sweep:
     return only_sweep(runs_dir)
 
 
+def family(pid: int) -> dict[int, str]:
+    """The processes that train below a process, and the actors and the fork server, with their commands."""
+    below, found = {pid}, dict[int, str]()
+    for each in sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
+        with suppress(OSError):
+            if parent(each) in below:
+                below.add(each)
+                said = Path(f"/proc/{each}/cmdline").read_text()
+                if "NodeWorker" in said or "forkserver" in said:
+                    found[each] = said
+    return found
+
+
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
@@ -292,6 +369,29 @@ def test_its_runs_are_bit_for_bit_those_of_worker_processes(
     for mine, other in zip(there.trials, alike.trials, strict=True):
         assert mine.run.config.read_text() == other.run.config.read_text()
     assert not list(there.folder.glob("*.tmp"))
+
+
+AT_ITS_END = """
+import atexit, sys, time
+slept = []
+atexit.register(lambda: print(0.5 in slept, time.monotonic() - before < 1))  # after what comes later
+sleep = time.sleep
+from dlrun.sweeps.ray_cluster import connect
+connect("local")
+sleep(2)  # until all of Ray's processes handle signals
+time.sleep = lambda seconds: (slept.append(seconds), sleep(seconds))
+before = time.monotonic()
+sys.exit(3)
+"""
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_command_that_fails_leaves_the_cluster_at_once() -> None:
+    """Ray would sleep first, and then wait a second for a process that does not end at SIGTERM."""
+    words = [sys.executable, "-c", AT_ITS_END]
+    ended = subprocess.run(words, env=os.environ | PATH, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (3, "False True\n")
 
 
 @pytest.mark.slow
@@ -333,6 +433,7 @@ def test_a_node_that_is_lost_gives_its_run_to_another(
     until(lambda: sum(trial.run.has_rows() for trial in sweep.trials) >= 3)
     nodes.remove_node(third, allow_graceful=False)
     out, _ = process.communicate(timeout=100)
+    nodes.wait_for_nodes()  # until Ray knows of two, as the next test does
     assert process.returncode == 0, out
     assert "lost its process and goes on from its last checkpoint" in out
     assert figures(sweep) == whole
@@ -362,6 +463,34 @@ def test_what_ends_the_command_has_its_runs_saved_and_resumed(
     assert {run.summary()["status"] for run in begun_runs} <= {"interrupted", "finished"}
     assert dlrun("sweep", "--resume", sweep.folder, "--ray", address).code == 0
     assert figures(sweep) == whole
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.parametrize("killed", ["process", "actor", "command"])
+def test_in_a_cluster_of_its_own_a_kill_loses_nothing_and_leaves_no_process(
+    dlrun: Dlrun, dlrun_process: Start, config: Path, runs_dir: Path, whole: dict[str, Any], killed: str
+) -> None:
+    process = dlrun_process("sweep", config, *LONG, "--plain", "--jobs", 2, "--ray", "local")
+    sweep = begun(process, runs_dir)
+    pid, below = sweep.trials[0].run.summary()["pid"], family(process.pid)
+    actors = [each for each, said in below.items() if "NodeWorker" in said]
+    servers = [each for each, said in below.items() if "forkserver" in said and parent(each) == process.pid]
+    assert len(actors) == 2
+    assert parent(pid) in servers, "one import of PyTorch"
+    os.kill({"process": pid, "actor": actors[0], "command": process.pid}[killed], signal.SIGKILL)
+    out, err = process.communicate(timeout=100)
+    until(lambda: not any(Path(f"/proc/{each}").exists() for each in below))
+    if killed == "command":
+        assert {trial.run.summary()["status"] for trial in sweep.trials[:2]} <= {"interrupted", "finished"}
+        assert dlrun("sweep", "--resume", sweep.folder, "--jobs", 2).code == 0
+    else:
+        assert (process.returncode, err) == (0, "")
+        assert out.count("lost its process and goes on from its last checkpoint") == 1
+        assert ("it was killed (exit code -9)" in out) == (killed == "process")
+        assert sum(len(trial.run.summary().get("resumed", ())) for trial in sweep.trials) == 1
+    assert figures(sweep) == whole
+    assert not list(sweep.folder.glob("sockets*.json"))
 
 
 DEADLY = '''

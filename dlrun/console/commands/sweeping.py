@@ -41,7 +41,7 @@ def planned_sweep(
     from dlrun.console.streams import say
     from dlrun.sweeps.workers import start_server
 
-    if cluster is None:
+    if cluster is None or cluster.is_own:
         start_server()
     from dlrun.sweeps.planning import plan_sweep
 
@@ -96,7 +96,7 @@ def train_all(
     from dlrun.sweeps.workers import start_server
     from dlrun.system.strict_json import finite
 
-    if cluster is None:
+    if cluster is None or cluster.is_own:
         start_server()
     from dlrun.sweeps.cross_validation import keep_out_of_fold
     from dlrun.sweeps.ray_check import look_at_nodes
