@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.agreement import TOLERANCES, agree
-from benchmarks.measured import counted, machine, markdown, size, span
+from benchmarks.measured import machine, markdown, size, span
 from benchmarks.noise import FIXED_WORK
 from benchmarks.processes import contestant, figures, in_turn, middle, ratios, rounds_of, train
 from benchmarks.sections import Goal
@@ -40,6 +40,7 @@ metrics: [accuracy]
 monitor: train_loss
 plots: []
 device: cpu
+threads: 1
 """
 FIRST, KEPT, LOADER = "dlrun", "dlrun, kept", "loader"
 TITLES = {
@@ -73,7 +74,7 @@ def measure(rounds: int) -> dict[str, Any]:
         config = folder / "jpegs.yaml"
         config.write_text(CONFIG.format(path=images, side=SIDE, rate=RATE, batch=BATCH), encoding="utf-8")
         kept = folder / "kept"
-        threads = trained(config, kept, EPOCHS)["threads"]  # what its rule chooses; kept from here on
+        trained(config, kept, EPOCHS)  # the decoded images are kept from here on
         words = ["--data", str(images), "--epochs", "1", "--batch", str(BATCH), "--threads", "1"]
         contestants = {
             FIRST: partial(anew, config, folder / "new"),
@@ -85,7 +86,7 @@ def measure(rounds: int) -> dict[str, Any]:
             agree(each, ["losses"])
             found.append({name: _kept(figures) for name, figures in each.items()})
         total = sum(file.stat().st_size for file in images.glob("*/*.jpg"))
-    return {"machine": machine(), "bytes": total, "threads": threads, "rounds": found}
+    return {"machine": machine(), "bytes": total, "rounds": found}
 
 
 def drawn(folder: Path, count: int) -> Path:
@@ -146,9 +147,9 @@ def table(measured: dict[str, Any]) -> list[str]:
         f"linear layer learns from all of them, cross entropy, SGD {RATE:g}, batch {BATCH}; "
         f"{rounds_of(measured)}. The whole process is that from shell to prompt, with imports and the listing"
         f" of the folders; dlrun's also has the hashes of files and images, the decoded images written to "
-        f"disk, the splits, the checkpoint and the table. Processor time is that of all processes. dlrun "
-        f"trains with {counted(measured['threads'], 'thread')}, as its rule chooses, the loop by hand with "
-        f"one, which is faster beside its {WORKERS} workers. An epoch has its batches and its steps with "
+        f"disk, the splits, the checkpoint and the table. Processor time is that of all processes. Each "
+        f"trains with one thread; the {WORKERS} workers have one each. An epoch has its batches and "
+        f"its steps with "
         f"their loss and accuracy; that of the loop by hand the start of its workers too, that of dlrun, the "
         f"second of the run, its row, saves and table.",
         "",

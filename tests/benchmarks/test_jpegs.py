@@ -30,7 +30,7 @@ def test_the_table_has_the_medians_of_each_contestant() -> None:
         for each in ([6.0, 4.0, 20.0], [5.0, 3.0, 10.0], [7.0, 5.0, 40.0])
     ]
     del rounds[0][jpegs.FIRST]["epoch"], rounds[1][jpegs.FIRST]["epoch"], rounds[2][jpegs.FIRST]["epoch"]
-    found = {"bytes": 71e6, "threads": 1, "rounds": rounds}
+    found = {"bytes": 71e6, "rounds": rounds}
     rows = [line for line in jpegs.table(found) if line.startswith("| `")]
     assert "| 5 s | 6 s | 7 s | 12 s | – | 2.0000 … 2.0000 |" in rows[0]
     assert "| 10 s | 20 s | 40 s | 40 s | 1.5 s |" in rows[2]
