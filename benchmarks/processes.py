@@ -28,11 +28,13 @@ Figures = dict[str, Any]
 class Finished:
     """A process that ran to its end: lines of stdout, each with the second at which it came.
 
-    `seconds` from start to end, `peak` the most memory it held, in bytes.
+    `seconds` from start to end, `processor` those of all its processes, `peak` the most memory it held, in
+    bytes.
     """
 
     lines: list[tuple[float, str]]
     seconds: float
+    processor: float
     peak: int
     errors: str
 
@@ -58,7 +60,8 @@ def run(words: Sequence[str], *, exit_code: int = 0) -> Finished:
     if process.returncode != exit_code:
         said = said if len(said) < 8000 else f"{said[:4000]}\n…\n{said[-4000:]}"  # a launcher speaks last
         raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
-    return Finished(lines, seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), said)
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Finished(lines, seconds, used.ru_utime + used.ru_stime, peak, said)
 
 
 def contestant(name: str, *words: str, processes: int = 1) -> Figures:
@@ -69,7 +72,8 @@ def contestant(name: str, *words: str, processes: int = 1) -> Figures:
     torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"] if processes > 1 else []
     done = run([sys.executable, *torchrun, "-m", f"benchmarks.contestants.{name}", *words])
     reported: Figures = json.loads(done.lines[-1][1])
-    return reported | {"process_seconds": done.seconds, "peak": done.peak}
+    outside = {"process_seconds": done.seconds, "process_processor": done.processor, "peak": done.peak}
+    return reported | outside
 
 
 def dlrun(*words: str, exit_code: int = 0) -> Finished:
@@ -92,6 +96,7 @@ def train(*words: str, exit_code: int = 0) -> Figures:
         checkpoint = (folder / "checkpoints" / "last.pt").stat().st_size
     return {
         "process_seconds": done.seconds,
+        "process_processor": done.processor,
         "peak": done.peak,
         "loop_seconds": summary["seconds"],
         "row_seconds": [float(row["seconds"]) for row in rows],

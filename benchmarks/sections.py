@@ -50,6 +50,7 @@ SECTIONS = (
     "saving",
     "large_table",
     "photographs",
+    "jpegs",
     "image_loops",
     "several",
     "memory_format",

@@ -573,7 +573,7 @@ def test_many_images_keep_their_order_and_no_more_are_in_memory_than_is_needed(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     files = [str(path) for path in sorted(photos.glob("*/*"))]
     ahead = _decoded.decoded(_decoded.Decoding(photos, (3, 12, 12), "crop"), files)
-    next(ahead)  # type: ignore[call-overload]
+    next(ahead)
     time.sleep(0.3)
     assert begun <= 5 * 3
 

@@ -10,9 +10,9 @@ import shutil
 import stat
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import prod
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dlrun.config.options import Resize
 from dlrun.data.checked_index import read_index, write_index
+from dlrun.data.image_files.decoding_processes import DecodingProcesses
 from dlrun.data.image_files.finding import printable
 from dlrun.data.image_files.formats import readable_formats
 from dlrun.data.image_files.grey_levels import Levels, Spread
@@ -39,6 +40,8 @@ FORMAT = 3  # of the cache; images cached in another format are decoded again
 CACHE = "image_folder"  # in the data folder
 MOST_KEPT = 20  # GiB of decoded images of all folders; the environment variable DLRUN_CACHE_GIB sets another
 _PIECE = 2**20  # bytes of decoded images in one task of a thread
+_MANY = 20_000  # files; for fewer the start of the processes may cost more than they save
+_SMALL = 2**18  # bytes of a decoded image; larger ones take long to hand from one process to another
 _LONG = 2**30  # bytes; from this size on the progress of the check is shown
 _KEPT = re.compile(r"[0-9a-f]{32}\Z")
 _Read = TypeVar("_Read")
@@ -128,31 +131,41 @@ def decoded_once(decoding: Decoding, files: Sequence[str], parent: Path, progres
     return found
 
 
-def decoded(decoding: Decoding, files: Sequence[str]) -> Iterator[Picture | UserError]:
+def decoded(decoding: Decoding, files: Sequence[str]) -> Generator[Picture | UserError]:
     """Yield the picture in each file, or the error why there is none, in order; decoded in parallel."""
     channels, height, width = decoding.shape
-    read = partial(
-        read_picture,
-        height=height,
-        width=width,
-        channels=channels,
-        resize=decoding.resize,
-        levels=decoding.levels,
-    )
-    return _in_order(read, files, max(1, min(32, _PIECE // decoding.bytes)))
+    settings: dict[str, Any] = {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "resize": decoding.resize,
+        "levels": decoding.levels,
+    }
+    read, size = partial(read_picture, **settings), max(1, min(32, _PIECE // decoding.bytes))
+    if len(files) < _MANY or decoding.bytes > _SMALL or machine.cores() == 1:
+        yield from _in_order(read, files, size)
+        return
+    with DecodingProcesses(machine.cores(), settings) as processes:
+        yield from _in_order(read, files, size, processes.pictures)
 
 
-def _in_order(read: Callable[[str], _Read], files: Sequence[str], size: int) -> Iterator[_Read | UserError]:
+def _in_order(
+    read: Callable[[str], _Read],
+    files: Sequence[str],
+    size: int,
+    read_apart: Callable[[Sequence[str]], Sequence[_Read | None]] | None = None,
+) -> Iterator[_Read | UserError]:
     """Yield what `read` gives for each file, or its error, in order; threads read `size` files at a time.
 
-    Raises RunFailed if memory runs out.
+    Of these they read those for which `read_apart` gives None. Raises RunFailed if memory runs out.
     """
 
     def read_some(some: Sequence[str]) -> list[_Read | UserError]:
-        return [_tried(read, file) for file in some]
+        before = read_apart(some) if read_apart else [None] * len(some)
+        pairs = zip(some, before, strict=True)
+        return [_tried(read, file) if found is None else found for file, found in pairs]
 
-    # Threads: Pillow releases the GIL while it decodes and resizes. Small files gain nothing by them, but
-    # processes, two of which double their 3,000 a second, would each take seconds to import torch.
+    # Threads: Pillow releases the GIL while it decodes and resizes, most of the time for a photograph.
     workers = machine.cores()
     ahead: deque[Future[list[_Read | UserError]]] = deque()
     pool = ThreadPoolExecutor(workers, "decoding")
@@ -219,22 +232,22 @@ def _write(
     digest, keys, unreadable, counts = hashlib.sha256(), bytearray(), {}, Counter[str]()
 
     def write(file: IO[bytes]) -> None:
-        every = progress(decoded(decoding, files), len(files), "decoding images")
-        for number, image in enumerate(every):
-            if isinstance(image, Unreadable):
-                if stops_at_levels and image.needs_levels:
+        with closing(decoded(decoding, files)) as pictures:
+            for number, image in enumerate(progress(pictures, len(files), "decoding images")):
+                if isinstance(image, Unreadable):
+                    if stops_at_levels and image.needs_levels:
+                        raise _HasLevels
+                    unreadable[number] = image.reason
+                    continue
+                if isinstance(image, UserError):
+                    raise image
+                if stops_at_levels and image.is_deep:
                     raise _HasLevels
-                unreadable[number] = image.reason
-                continue
-            if isinstance(image, UserError):
-                raise image
-            if stops_at_levels and image.is_deep:
-                raise _HasLevels
-            pixels = image.pixels.numpy().data
-            file.write(pixels)
-            digest.update(pixels)
-            keys.extend(hashlib.blake2b(pixels, digest_size=8).digest())
-            counts.update(image.remarks)
+                pixels = image.values.data
+                file.write(pixels)
+                digest.update(pixels)
+                keys.extend(hashlib.blake2b(pixels, digest_size=8).digest())
+                counts.update(image.remarks)
 
     size = len(files) * decoding.bytes
     write_atomically(folder / "images", write, ANOTHER_DATA_DIR, lambda: size)

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
-from torch import Tensor
 
 from dlrun.config.options import Resize
 from dlrun.data.image_files.finding import printable
@@ -42,6 +40,9 @@ from dlrun.data.image_files.resizing import (
 )
 from dlrun.errors import RunFailed, UserError
 from dlrun.system.files import open_to_read
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_PIXELS = 2**26  # 67 million: a 61-megapixel camera; 256 MiB of colours in Pillow
 _MANY_PIXELS = 2**24  # larger images are decoded one at a time, for threads share the memory
@@ -80,18 +81,25 @@ class Unreadable(UserError):
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels (channels, height, width) uint8 of an image file, and what about it is worth saying.
+    """The `values` (channels, height, width) uint8 of an image file, and what about it is worth saying.
 
     `is_deep` if it has one value of more than 8 bits for each pixel, which levels turned into bytes; `is_cut`
     if it has 16 bits for each of several colours, of which the upper 8 are read; `is_first` if it is the
     first of several frames or pages; `is_clipped` if some of its values lie beyond the levels.
     """
 
-    pixels: Tensor
+    values: np.ndarray
     is_deep: bool = False
     is_cut: bool = False
     is_first: bool = False
     is_clipped: bool = False
+
+    @property
+    def pixels(self) -> Tensor:
+        """The values as a tensor, without a copy."""
+        import torch  # here, for the processes that decode start without it
+
+        return torch.from_numpy(self.values)
 
     @property
     def remarks(self) -> list[str]:
@@ -118,11 +126,25 @@ def read_image(
 
 
 def read_picture(
-    path: Path | str, height: int, width: int, channels: int, resize: Resize, levels: Levels | None = None
+    path: Path | str,
+    height: int,
+    width: int,
+    channels: int,
+    resize: Resize,
+    levels: Levels | None = None,
+    most_pixels: int = MOST_PIXELS,
 ) -> Picture:
-    """Read an image file as `read_image` does, and what is to be said about it."""
+    """Read an image file as `read_image` does, and what is to be said about it.
+
+    One of more than `most_pixels` is Unreadable.
+    """
     mode = "L" if channels == 1 else "RGB"
-    return _opened(path, lambda image: _picture(image, (width, height), mode, resize, levels))
+
+    def read(image: Image.Image) -> Picture:
+        _refuse_too_many(image, most_pixels)
+        return _picture(image, (width, height), mode, resize, levels)
+
+    return _opened(path, read)
 
 
 def spread_of(path: Path | str) -> Spread | None:
@@ -173,8 +195,8 @@ class _LevelsUnknown(ValueError):
 @contextmanager
 def _as_image(file: IO[bytes], head: bytes) -> Iterator[Image.Image]:
     """Open an image of a format that is read. Raises ValueError that names what else it is, if known."""
-    kind, formats = kind_of_file(head), [each for each in readable_formats() if each != "HEIC"]
-    if kind == "HEIC":
+    formats = [each for each in readable_formats() if each != "HEIC"]
+    if head[4:8] == b"ftyp" and kind_of_file(head) == "HEIC":
         if "HEIC" not in readable_formats():
             raise ValueError(f"it is HEIC, which is read after {HEIC_REMEDY}")
         register_heic()
@@ -182,6 +204,7 @@ def _as_image(file: IO[bytes], head: bytes) -> Iterator[Image.Image]:
     try:
         image = Image.open(file, formats=formats)
     except UnidentifiedImageError:
+        kind = kind_of_file(head)
         if kind in ("TIFF", "HEIC", "AVIF"):
             raise ValueError(f"it is {kind} of a kind that is not read, or damaged") from None
         none = f"it is none of {', '.join(readable_formats())}"
@@ -209,7 +232,6 @@ def _picture(
     image: Image.Image, size: tuple[int, int], mode: str, resize: Resize, levels: Levels | None
 ) -> Picture:
     """The picture of an open image, resized to `size` (width, height)."""
-    _refuse_too_many(image)
     has_levels, is_cut, is_first = is_deep(image), _is_cut(image), _is_first(image)
     if has_levels and not levels:
         if not image.mode.startswith("I;16"):
@@ -241,7 +263,7 @@ def _picture(
         small = canvas
     # Not with torch, which would start its own threads in every decoding thread.
     pixels = np.atleast_3d(np.array(small)).transpose(2, 0, 1).copy()
-    return Picture(torch.from_numpy(pixels), has_levels, is_cut, is_first, is_clipped)
+    return Picture(pixels, has_levels, is_cut, is_first, is_clipped)
 
 
 def _goes_beyond(image: Image.Image, levels: Levels) -> bool:
@@ -250,10 +272,10 @@ def _goes_beyond(image: Image.Image, levels: Levels) -> bool:
     return any(bool((strip < low).any() or (strip > high).any()) for strip in strips(image, STRIP))
 
 
-def _refuse_too_many(image: Image.Image) -> None:
+def _refuse_too_many(image: Image.Image, most: int = MOST_PIXELS) -> None:
     """Raise ValueError for an image of too many pixels, or a TIFF of too large tiles."""
-    if image.width * image.height > MOST_PIXELS:
-        raise ValueError(f"it has {image.width:,} × {image.height:,} pixels, more than {MOST_PIXELS:,}")
+    if image.width * image.height > most:
+        raise ValueError(f"it has {image.width:,} × {image.height:,} pixels, more than {most:,}")
     if image.format == "TIFF":
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         tile = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)

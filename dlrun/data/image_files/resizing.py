@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from PIL import Image
-from torch import Tensor
 
 from dlrun.config.options import Resize
 from dlrun.data.image_files.formats import HEIF
 from dlrun.data.image_files.grey_levels import Levels, as_bytes, is_deep, strips
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_BYTES = 280 * 2**20  # of memory for decoding an image
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # of a pixel; else 4
@@ -23,6 +26,8 @@ def at_full_size(mask: Tensor, sides: tuple[int, int], resize: Resize, outside: 
     Each pixel of the original has the value of the one that it was resized to, or where it was cut off
     `outside`.
     """
+    import torch  # here, for the processes that decode start without it
+
     ratios = [original / own for original, own in zip(sides, mask.shape, strict=True)]
     ratio = {"crop": min(ratios), "pad": max(ratios), "stretch": 0.0}[resize]
     places = []

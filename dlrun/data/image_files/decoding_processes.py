@@ -1,0 +1,121 @@
+"""Processes that decode small image files, which threads read in turn: most of that is Python code."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from dlrun.data.image_files.reading import Picture, read_picture
+from dlrun.errors import UserError
+
+MOST = 8  # processes: the one that they serve hashes and writes no faster than some of them decode
+MOST_PIXELS = 2**18  # of an image that they read; larger ones keep Pillow busy, which lets other threads run
+_SERVE = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from dlrun.data.image_files.decoding_processes import serve; serve()"
+)
+
+
+class DecodingProcesses:
+    """Up to MOST processes that read files with `settings`, the keyword arguments of `read_picture`.
+
+    They import no PyTorch and start in a fifth of a second. What they do not read is left to the caller:
+    a larger image, one that cannot be read, and all files once they have been killed or were of no use.
+    They end with this context, or with the process that started them.
+    """
+
+    def __init__(self, count: int, settings: Mapping[str, Any]) -> None:
+        self._all = [process for _ in range(min(count, MOST)) if (process := _begun(settings))]
+        self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
+        for process in self._all:
+            self._idle.put(process)
+        if not self._all:
+            self._idle.put(None)
+
+    def __enter__(self) -> DecodingProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:
+            _end(process)
+
+    def pictures(self, files: Sequence[str]) -> list[Picture | None]:
+        """The pictures in some files, read by a process that is idle; None for each that it leaves.
+
+        Several threads may ask at once.
+        """
+        process, found = self._idle.get(), list[Picture | None]()
+        try:
+            if process is not None:
+                found = _asked(process, files)
+        finally:
+            # Photographs are opened for nothing in another process: one that reads none is not asked again.
+            self._idle.put(process if any(found) else None)
+        return found or [None] * len(files)
+
+
+def serve() -> None:
+    """Answer lists of files with lists of their pictures, until standard input ends."""
+    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    with suppress(EOFError, BrokenPipeError):
+        settings = pickle.load(asked)
+        while True:
+            pickle.dump([_picture(file, settings) for file in pickle.load(asked)], answers, protocol=5)
+            answers.flush()
+
+
+def _picture(file: str, settings: Mapping[str, Any]) -> Picture | None:
+    try:
+        return read_picture(file, **settings, most_pixels=MOST_PIXELS)
+    except UserError:  # the caller tries it again, and says what there is to be said
+        return None
+
+
+def _begun(settings: Mapping[str, Any]) -> subprocess.Popen[bytes] | None:
+    """A new process, out of the reach of Ctrl-C in the terminal; None if the system refuses it."""
+    apart: dict[str, Any] = {"process_group": 0}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    words, pipe = [sys.executable, "-P", "-c", _SERVE], subprocess.PIPE
+    try:
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, **apart)
+    except OSError:
+        return None
+    try:
+        _send(process, [*map(str, sys.path)])
+        _send(process, dict(settings))
+    except OSError:
+        _end(process)
+        return None
+    return process
+
+
+def _asked(process: subprocess.Popen[bytes], files: Sequence[str]) -> list[Picture | None]:
+    """The answer of a process; [] if it has ended."""
+    assert process.stdout is not None
+    try:
+        _send(process, list(files))
+        found: list[Picture | None] = pickle.load(process.stdout)
+    except (OSError, EOFError, pickle.UnpicklingError):  # killed, perhaps in the middle of an answer
+        return []
+    return found
+
+
+def _send(process: subprocess.Popen[bytes], message: Any) -> None:
+    assert process.stdin is not None
+    pickle.dump(message, process.stdin, protocol=5)
+    process.stdin.flush()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes of a process, at which it ends, and wait for that."""
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        with suppress(OSError):
+            pipe.close()
+    process.wait()
