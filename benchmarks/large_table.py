@@ -58,10 +58,10 @@ GOALS = [
         "≤",
         1.0,
         lambda m: ratios(m, "dlrun", "pandas", "seconds"),
-        note="dlrun parses numbers with pyarrow, whose own time and processor time are in the table below: it "
-        "is the larger part of dlrun's. The rest counts lines and quotes, so that each row knows its line, "
-        "looks for values that are no numbers or too large, and gathers blocks into columns. pandas parses "
-        "numbers faster and checks none of this.",
+        note="dlrun parses numbers with pyarrow, whose own time is in the table below and is the larger part "
+        "of dlrun's. The rest counts lines and quotes, so that each row knows its line, looks for values "
+        "that are no numbers or too large, and gathers blocks into columns. pandas parses numbers faster and "
+        "checks none of this.",
     ),
     Goal(
         "a million rows again, from the cache: seconds",

@@ -39,10 +39,11 @@ WORDS = (
 PRODUCTS = "products"  # not a contestant: it does not train
 FLOOR = (
     "the section below shows the time of the matrix products, which all contestants share, and a profile of "
-    "the rest. dlrun computes gradients with the kernels of autograd, so that each bit stays the same. Tried "
-    "and left out, as the last bits change and the step gains 1 to 3 %: updates that the product adds to the "
-    "weights itself, normalisation in the first layer, the products of oneDNN. Tried without a gain beyond "
-    "the noise: batches normalised in pieces that fit the cache, memory in huge pages, inference mode."
+    "the rest. dlrun computes gradients with the bits of autograd. Tried and left out, as the last bits "
+    "change and the step gains 1 to 3 %: updates that the product adds to the weights itself, normalisation in the "
+    "first layer, the products of oneDNN. Tried and left out, as it takes a second core for 3 to 6 %: "
+    "batches gathered by a thread of their own. Tried without a gain beyond the noise: batches normalised in "
+    "pieces that fit the cache, memory in huge pages, inference mode, the products in another form."
 )
 COMPARED = (  # contestant, its name, the goal given dlrun's way of gathering, and with its own loaders
     ("skorch", "skorch", 1.25, 2.4),

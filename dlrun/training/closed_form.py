@@ -106,7 +106,7 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, *, reuses: bool) -> None:
         self.weights = [weight] if bias is None else [weight, bias]
         self._reuses, self._is_stacked = reuses, weight.dim() == 3
-        self._turns = self._is_stacked  # the form of the gradient of W, see outer_products
+        self._usual = self._outer = partial(outer_product, turned=self._is_stacked)
         self._product = torch.bmm if self._is_stacked else torch.mm
         self._product_and_sum = torch.baddbmm if self._is_stacked else torch.addmm
         self._rooms = [torch.empty_like(each) if reuses else None for each in self.weights]
@@ -129,7 +129,7 @@ class Linear:
         if before.shape != inputs.shape or before.stride() != inputs.stride():
             self._outputs = inputs.new_empty(*inputs.shape[:-1], self._weight.shape[-2])
             self._of_inputs = torch.empty_like(inputs)
-            self._turns = turns(inputs, self._weight.shape[-2])
+            self._outer = partial(outer_product, turned=turns(inputs, self._weight.shape[-2]))
         room = self._outputs if self._reuses and not self.is_last else None
         if self._bias is None:
             return self._product(inputs, self._transposed, out=room)
@@ -137,8 +137,8 @@ class Linear:
 
     def backward(self, gradient: Tensor, is_lowest: bool, is_own: bool) -> Tensor:
         if self.weights[0].requires_grad:
-            turned = self._turns if gradient.is_contiguous() else self._is_stacked
-            self._learn(0, partial(outer_product, turned=turned), gradient, self._inputs)
+            product = self._outer if gradient.is_contiguous() else self._usual
+            self._learn(0, product, gradient, self._inputs)
         if self._bias is not None and self.weights[1].requires_grad:
             self._learn(1, torch.sum, gradient, int(self._is_stacked))
         if is_lowest:
