@@ -54,8 +54,8 @@ GOALS = [
         "≤",
         0.6,
         lambda m: ratios(m, FIRST, LOADER, "process_seconds"),
-        note="the larger part of a file's processor time is that of Pillow's opening, decoding and resizing, "
-        "which the other has to do as well; each imports PyTorch besides. Files are decoded in as many "
+        note="the larger part of a file's processor time is that of Pillow's opening, decoding and resizing. "
+        "The other has to do this as well; each imports PyTorch besides. Files are decoded in as many "
         "processes as there are cores, and hashed and written in one.",
     ),
     Goal(

@@ -40,8 +40,8 @@ PRODUCTS = "products"  # not a contestant: it does not train
 FLOOR = (
     "the section below shows the time of the matrix products, which all contestants share, and a profile of "
     "the rest. dlrun computes gradients with the bits of autograd. Tried and left out, as the last bits "
-    "change and the step gains 1 to 3 %: updates that the product adds to the weights itself, normalisation in the "
-    "first layer, the products of oneDNN. Tried and left out, as it takes a second core for 3 to 6 %: "
+    "change and the step gains 1 to 3 %: updates that the product adds to the weights itself, normalisation "
+    "in the first layer, the products of oneDNN. Tried and left out, as it takes a second core for 3 to 6 %: "
     "batches gathered by a thread of their own. Tried without a gain beyond the noise: batches normalised in "
     "pieces that fit the cache, memory in huge pages, inference mode, the products in another form."
 )
@@ -85,7 +85,7 @@ GOALS = [
 def measure(rounds: int, threads: int | None = None) -> dict[str, Any]:
     with digits() as (folder, real):
         words = [*WORDS, "--data-dir", str(folder), *([f"threads={threads}"] if threads else [])]
-        threads = train(*words)["threads"]  # what its rule chooses; and the files are read once
+        threads = train(*words)["threads"]  # its rule chooses them; and the files are read once
         of_all = ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
         by_turn = {
             "dlrun": ["benchmarks.contestants.dlrun_by_turns", *words],

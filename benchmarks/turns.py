@@ -14,12 +14,10 @@ from threading import Timer
 from time import perf_counter
 from typing import IO
 
-from benchmarks.contestants._report import TURNS, WAITING
+from benchmarks.contestants._report import TURNS, WAITING, WARM_UP
 from benchmarks.measured import PROJECT
 from benchmarks.noise import FIXED_WORK, fixed_work
 from benchmarks.processes import PATIENCE, Figures
-
-_WARM_UP = 1  # first turns, and last ones, which hold the start and the end of a process
 
 
 class Contestant:
@@ -36,7 +34,7 @@ class Contestant:
             text=True,
             encoding="utf-8",
         )
-        self._errors, self._said = errors, ""  # its last line
+        self._errors, self._last_line = errors, ""
         self._until_it_waits()
 
     def __enter__(self) -> Contestant:
@@ -56,33 +54,35 @@ class Contestant:
         return perf_counter() - started
 
     def report(self) -> Figures:
-        """Let it run to its end; what it says last."""
+        """Let it run to its end, and return the report in its last line."""
         while self._process.poll() is None:
             self.turn()
-        return json.loads(self._said)  # type: ignore[no-any-return]
+        return json.loads(self._last_line)  # type: ignore[no-any-return]
 
     def _until_it_waits(self) -> None:
         assert self._process.stdout is not None
         giving_up = Timer(PATIENCE, self._process.kill)
         giving_up.start()
-        for line in self._process.stdout:
-            if line.rstrip("\n") == WAITING:
-                break
-            self._said = line
-        else:
-            if self._process.wait():
-                self._errors.seek(0)
-                raise RuntimeError(f"{self._process.args} ended with:\n{self._errors.read()}")
-        giving_up.cancel()
+        try:
+            for line in self._process.stdout:
+                if line.rstrip("\n") == WAITING:
+                    return
+                self._last_line = line
+            code = self._process.wait()
+        finally:
+            giving_up.cancel()
+        if code:
+            self._errors.seek(0)
+            raise RuntimeError(f"{self._process.args} ended with {code}:\n{self._errors.read()}")
 
 
 def by_turns(
     contestants: Mapping[str, Sequence[str]], epochs: int, rounds: int
 ) -> Iterator[dict[str, Figures]]:
-    """What each contestant reports, round by round; `whole` are the median seconds of its epochs.
+    """The reports of all contestants, round by round; `whole` are the median seconds of an epoch.
 
-    They are modules and their arguments, of which each trains so many epochs. The turns go there and back:
-    A B C, C B A, …
+    Contestants are modules and their arguments, of which each trains so many epochs; the first ones are no
+    part of the median. The turns go there and back: A B C, C B A, …
     """
     for number in range(1, rounds + 1):
         print(f"  round {number} of {rounds}, by turns: {', '.join(contestants)}", flush=True)
@@ -96,11 +96,10 @@ def by_turns(
             noise, seconds = dict[str, float](), {name: list[float]() for name in there}
             for epoch in range(epochs):
                 for name in list(there)[:: 1 if epoch % 2 else -1]:
-                    if epoch == _WARM_UP:
+                    if epoch == WARM_UP:
                         noise[name] = fixed_work()
                     seconds[name].append(there[name].turn())
             yield {
-                name: each.report()
-                | {"whole": median(seconds[name][_WARM_UP:-_WARM_UP]), FIXED_WORK: noise[name]}
+                name: each.report() | {"whole": median(seconds[name][WARM_UP:]), FIXED_WORK: noise[name]}
                 for name, each in there.items()
             }

@@ -97,7 +97,10 @@ class NodeWorker:
         return self.messages()
 
     def messages(self) -> list[Message]:
-        """The next messages: the rows of TOGETHER, or any other one at once; none if none comes for WAIT."""
+        """The next messages: rows are gathered for TOGETHER, any other one is returned at once.
+
+        Empty if none comes within WAIT.
+        """
         found = list[Message]()
         try:
             until = time.monotonic() + WAIT

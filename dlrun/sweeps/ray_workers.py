@@ -37,7 +37,7 @@ class _Worker:
     folder: Path | None = None
     messages: Any = None
     process: BaseProcess | None = None
-    pipe: Connection | None = None  # when it is closed, the process ends if no actor has connected to it
+    pipe: Connection | None = None  # the process ends if it is closed before an actor has connected
 
 
 class RayWorkers:

@@ -68,6 +68,7 @@ def serve_actor(
 
     The actor first says which GPU Ray has chosen.
     """
+    _say_into(log)
     if listening not in wait([pipe, listening]):
         return
     connection = Connection(listening.accept()[0].detach())

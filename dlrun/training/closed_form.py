@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlrun.training.log_softmax import LogSoftmax
-from dlrun.training.outer_products import outer_product, turns
+from dlrun.training.outer_products import is_turned, outer_product
 from dlrun.training.stacked_layers import chain, is_flatten
 
 DrawMask = Callable[[Tensor], Tensor]  # the inputs of a dropout in a step -> its mask, of their shape
@@ -106,7 +106,7 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, *, reuses: bool) -> None:
         self.weights = [weight] if bias is None else [weight, bias]
         self._reuses, self._is_stacked = reuses, weight.dim() == 3
-        self._usual = self._outer = partial(outer_product, turned=self._is_stacked)
+        self._outer_by_autograd = self._outer = partial(outer_product, turned=self._is_stacked)
         self._product = torch.bmm if self._is_stacked else torch.mm
         self._product_and_sum = torch.baddbmm if self._is_stacked else torch.addmm
         self._rooms = [torch.empty_like(each) if reuses else None for each in self.weights]
@@ -129,7 +129,7 @@ class Linear:
         if before.shape != inputs.shape or before.stride() != inputs.stride():
             self._outputs = inputs.new_empty(*inputs.shape[:-1], self._weight.shape[-2])
             self._of_inputs = torch.empty_like(inputs)
-            self._outer = partial(outer_product, turned=turns(inputs, self._weight.shape[-2]))
+            self._outer = partial(outer_product, turned=is_turned(inputs, self._weight.shape[-2]))
         room = self._outputs if self._reuses and not self.is_last else None
         if self._bias is None:
             return self._product(inputs, self._transposed, out=room)
@@ -137,7 +137,7 @@ class Linear:
 
     def backward(self, gradient: Tensor, is_lowest: bool, is_own: bool) -> Tensor:
         if self.weights[0].requires_grad:
-            product = self._outer if gradient.is_contiguous() else self._usual
+            product = self._outer if gradient.is_contiguous() else self._outer_by_autograd
             self._learn(0, product, gradient, self._inputs)
         if self._bias is not None and self.weights[1].requires_grad:
             self._learn(1, torch.sum, gradient, int(self._is_stacked))

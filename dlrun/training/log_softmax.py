@@ -8,6 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from dlrun.training.outer_products import bits
+
 _forward = torch.ops.aten._log_softmax.out._op
 _backward = torch.ops.aten._log_softmax_backward_data.out._op
 _FEWEST = 640  # outputs of a batch, from which on the copies into another layout pay
@@ -20,7 +22,7 @@ class LogSoftmax:
 
     For the last axis PyTorch's kernel takes one example at a time, whose few classes fill a part of a vector
     register. For another axis it fills registers with examples. With fewer classes than a register holds
-    both add in the same order; the bits are compared once for each shape.
+    both add in the same order; their bits are compared once for each shape.
     """
 
     weights: Sequence[Tensor] = ()
@@ -52,10 +54,11 @@ def _rooms(examples: Tensor) -> list[Tensor]:
 
     n is rounded up to full registers: PyTorch computes the rest of a row by other functions.
     """
-    n, classes = examples.shape
-    if n * classes < _FEWEST or not _is_the_same(n, classes, examples.dtype, torch.get_num_threads()):
+    (n, classes), dtype = examples.shape, examples.dtype
+    if not 1 < classes < _REGISTER // dtype.itemsize or n * classes < _FEWEST:
         return []
-    return _empty_rooms(n, classes, examples.dtype)
+    is_same = have_the_same_bits(n, classes, dtype, torch.get_num_threads())
+    return _empty_rooms(n, classes, dtype) if is_same else []
 
 
 def _empty_rooms(n: int, classes: int, dtype: torch.dtype) -> list[Tensor]:
@@ -75,7 +78,7 @@ def _rows(room: Tensor, like: Tensor) -> Tensor:
 
 
 @cache
-def _is_the_same(n: int, classes: int, dtype: torch.dtype, threads: int) -> bool:
+def have_the_same_bits(n: int, classes: int, dtype: torch.dtype, threads: int) -> bool:
     """True if both kernels give the same bits for such batches on this processor with so many threads."""
     quick, stream = LogSoftmax(), torch.Generator().manual_seed(0)
     quick._shape, quick._rooms = torch.Size((n, classes)), _empty_rooms(n, classes, dtype)
@@ -83,9 +86,9 @@ def _is_the_same(n: int, classes: int, dtype: torch.dtype, threads: int) -> bool
         outputs = 4 * torch.randn(n, classes, generator=stream, dtype=dtype)
         gradient = torch.randn(n, classes, generator=stream, dtype=dtype) / n
         logs = outputs.log_softmax(-1)
-        if not torch.equal(quick.forward(outputs), logs):
+        if not torch.equal(bits(quick.forward(outputs)), bits(logs)):
             return False
         expected = torch._log_softmax_backward_data(gradient, logs, -1, dtype)
-        if not torch.equal(quick.backward(gradient), expected):
+        if not torch.equal(bits(quick.backward(gradient)), bits(expected)):
             return False
     return True

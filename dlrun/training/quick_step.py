@@ -69,7 +69,8 @@ def _quick_step(
         every_copy = len(forms) == len(model.seeds)
         return QuickStep(batches, model, forms, meter, optimizers, hardware) if every_copy else None
     loss = closed_loss(meter.recipe.loss)
-    if loss is None or not isinstance(targets, Tensor):  # with weights they are several
+    is_one_class = isinstance(targets, Tensor) and targets.dim() == 2  # no shares of classes, no weights
+    if loss is None or not is_one_class:
         return None
     return StackedQuickStep(batches, model, forms[0], loss, meter, optimizers, hardware)
 

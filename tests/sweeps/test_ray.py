@@ -217,7 +217,7 @@ def test_no_process_looks_around_on_the_machine_of_the_command_itself(
         ray_check.look_at_nodes(cluster(2), sweep, Parts(), tmp_path)
 
 
-# --------------------------------------------------------------------------- what a node says
+# --------------------------------------------------------------------------- the answers of a node
 
 
 def test_a_node_says_the_rows_of_a_moment_together_and_the_end_at_once() -> None:

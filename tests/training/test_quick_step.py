@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from small_runs import differences, go_on, outcome, parts_in, planned, timeless, trained
+from torch import nn
 
+from dlrun.config.registry import Parts
 from dlrun.errors import Diverged
 from dlrun.training import fast_paths, loop
+from dlrun.training.copies import Apart, Stacked
 from dlrun.training.hardware import Hardware
-from dlrun.training.quick_step import QuickStep, StackedQuickStep
+from dlrun.training.quick_step import QuickStep, StackedQuickStep, _quick_step
 
 CHANGES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.1}},
@@ -169,6 +174,17 @@ def test_a_step_of_the_loop_in_closed_form_has_the_same_bits(
     assert differences(outcome(with_it), outcome(without)) == []
 
 
+def test_stacked_seeds_with_shares_of_classes_are_left_to_autograd() -> None:
+    model = Stacked(Apart(lambda: nn.Linear(2, 3), [0, 1]))
+    loss = partial(Parts().find("loss", "cross_entropy"))
+    meter = SimpleNamespace(model=model, recipe=SimpleNamespace(loss=loss, loss_takes_inputs=True))
+    forms: list[Any] = [SimpleNamespace(takes=lambda inputs: True)]
+    for targets, is_quick in [(torch.zeros(1, 1, dtype=torch.long), True), (torch.zeros(1, 1, 3), False)]:
+        split = SimpleNamespace(batch=lambda _, targets=targets: (torch.zeros(1, 1, 2), targets))
+        found: Any = _quick_step(SimpleNamespace(split=split), forms, meter, None, None)  # type: ignore[arg-type]
+        assert isinstance(found, StackedQuickStep) is is_quick
+
+
 def test_an_optimizer_of_ones_own_may_keep_gradients_and_replace_weights(
     tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,11 +219,12 @@ def test_other_hardware_computes_by_autograd(how: dict[str, Any]) -> None:
     assert not replace(plain, **how).suits_closed_form
 
 
+@pytest.mark.parametrize("stacked", [{}, {"stacked": True, "seeds": [0, 3]}], ids=["apart", "stacked"])
 @pytest.mark.parametrize("changes", ["momentum", "dropout", "log_softmax and nll"])
 def test_a_run_goes_on_with_it_or_without(
-    changes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: str, stacked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = USUAL | CHANGES[changes]
+    every = USUAL | CHANGES[changes] | stacked
     whole = trained(planned(**every | {"epochs": 6}), tmp_path / "whole")
     run = trained(planned(**every), tmp_path / "run")
     monkeypatch.setattr(fast_paths, "are_on", lambda: False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 from dlrun.data.image_files.reading import Picture, read_picture
 from dlrun.errors import UserError
 
-MOST = 8  # processes: the one that they serve hashes and writes no faster than some of them decode
+MOST = 8  # processes: the one that they serve hashes and writes what they decode, a sixth as much work
 MOST_PIXELS = 2**18  # of an image that they read; larger ones keep Pillow busy, which lets other threads run
+_PATIENCE = 10  # lists of files without a picture in a row, after which a process is of no use
 _SERVE = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from dlrun.data.image_files.decoding_processes import serve; serve()"
@@ -24,13 +26,14 @@ _SERVE = (
 class DecodingProcesses:
     """Up to MOST processes that read files with `settings`, the keyword arguments of `read_picture`.
 
-    They import no PyTorch and start in a fifth of a second. What they do not read is left to the caller:
-    a larger image, one that cannot be read, and all files once they have been killed or were of no use.
-    They end with this context, or with the process that started them.
+    They import no PyTorch and start in a fifth of a second. The caller reads the rest: a larger image, one
+    that cannot be read, and all files once they have been killed or were of no use. They end with this
+    context, or with the process that started them.
     """
 
     def __init__(self, count: int, settings: Mapping[str, Any]) -> None:
         self._all = [process for _ in range(min(count, MOST)) if (process := _begun(settings))]
+        self._fruitless = dict.fromkeys(self._all, 0)  # lists without a picture so far, in a row
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         for process in self._all:
             self._idle.put(process)
@@ -54,14 +57,22 @@ class DecodingProcesses:
             if process is not None:
                 found = _asked(process, files)
         finally:
-            # Photographs are opened for nothing in another process: one that reads none is not asked again.
-            self._idle.put(process if any(found) else None)
+            self._idle.put(process if process is None or self._is_of_use(process, found) else None)
         return found or [None] * len(files)
+
+    def _is_of_use(self, process: subprocess.Popen[bytes], found: Sequence[Picture | None]) -> bool:
+        """True if a process is to be asked again; else it ends: it was killed, or reads only photographs."""
+        self._fruitless[process] = 0 if any(found) else self._fruitless[process] + 1
+        if found and self._fruitless[process] < _PATIENCE:
+            return True
+        _end(process)
+        return False
 
 
 def serve() -> None:
     """Answer lists of files with lists of their pictures, until standard input ends."""
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no answer
     with suppress(EOFError, BrokenPipeError):
         settings = pickle.load(asked)
         while True:
@@ -101,9 +112,9 @@ def _asked(process: subprocess.Popen[bytes], files: Sequence[str]) -> list[Pictu
     try:
         _send(process, list(files))
         found: list[Picture | None] = pickle.load(process.stdout)
-    except (OSError, EOFError, pickle.UnpicklingError):  # killed, perhaps in the middle of an answer
+    except Exception:  # killed in an answer, or its Python prints at its start: pickle raises any
         return []
-    return found
+    return found if len(found) == len(files) else []
 
 
 def _send(process: subprocess.Popen[bytes], message: Any) -> None:

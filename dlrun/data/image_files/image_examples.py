@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -136,21 +137,21 @@ class Images:
             raise UserError("the folder holds no image", where=str(path), fix=self._said_endings())
         decoding, remarks = self._decoding(path), Counter[str]()
         size = max(1, min(EVALUATION_BATCH, _PIECE // decoding.bytes))
-        pictures = decoded(decoding, files)
-        for start in range(0, len(files), size):
-            some = files[start : start + size]
-            found = [next(pictures) for _ in some]
-            refused = {place: one for place, one in enumerate(found) if isinstance(one, UserError)}
-            if refused and not path.is_dir():
-                raise refused[0]
-            images = [one.pixels for one in found if isinstance(one, Picture)]
-            remarks.update(name for one in found if isinstance(one, Picture) for name in one.remarks)
-            every = torch.stack(images) if images else torch.empty(0, *decoding.shape, dtype=torch.uint8)
-            yield NewInputs(
-                [printable(file) for file in some],
-                self._centres(every),
-                {place: getattr(error, "reason", error.what) for place, error in refused.items()},
-            )
+        with closing(decoded(decoding, files)) as pictures:
+            for start in range(0, len(files), size):
+                some = files[start : start + size]
+                found = [next(pictures) for _ in some]
+                refused = {place: one for place, one in enumerate(found) if isinstance(one, UserError)}
+                if refused and not path.is_dir():
+                    raise refused[0]
+                images = [one.pixels for one in found if isinstance(one, Picture)]
+                remarks.update(name for one in found if isinstance(one, Picture) for name in one.remarks)
+                every = torch.stack(images) if images else torch.empty(0, *decoding.shape, dtype=torch.uint8)
+                yield NewInputs(
+                    [printable(file) for file in some],
+                    self._centres(every),
+                    {place: getattr(error, "reason", error.what) for place, error in refused.items()},
+                )
         self.notes += _said_remarks(remarks, decoding.levels)
 
     def _listing(self, source: Path, *, is_own: bool = True) -> Listing:

@@ -149,10 +149,24 @@ def test_they_end_when_no_more_is_asked_of_them(
     assert [each.returncode for each in processes] == [0, 0]
 
 
+def test_what_a_process_prints_is_no_answer(
+    files: list[str], in_processes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "sitecustomize.py").write_text("print('Loading …', flush=True)\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "noise"))
+    found = list(decoded(Decoding(Path(), (3, 8, 8), "crop"), files[:7]))
+    assert all(isinstance(one, Picture) for one in found)
+
+
 def test_one_that_reads_none_of_some_files_is_not_asked_again(files: list[str]) -> None:
     with DecodingProcesses(1, SETTINGS) as processes:
         assert processes.pictures(files[:2]) != [None, None]
-        assert processes.pictures([files[7], files[-1]]) == [None, None]
+        for _ in range(9):
+            assert processes.pictures([files[7], files[-1]]) == [None, None]
+        assert processes.pictures(files[:2]) != [None, None]  # small ones among the large
+        for _ in range(10):
+            assert processes.pictures([files[7], files[-1]]) == [None, None]
         assert processes.pictures(files[:2]) == [None, None]
 
 
