@@ -7,6 +7,7 @@ command does with its row.
 import csv
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -15,15 +16,30 @@ from typing import Any
 
 from benchmarks.contestants._report import WARM_UP, await_turn
 from dlrun.__main__ import main
-from dlrun.training import experiment
+from dlrun.training import experiment, run_writer
 
 fit = experiment.fit
+
+
+class Clock:
+    """A clock that stands still while others have their turn: saves come as rarely as in a run by itself."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() - self._waited
+
+    def wait(self) -> None:
+        began = time.monotonic()
+        await_turn()
+        self._waited += time.monotonic() - began
 
 
 def by_turns(*words: Any, **options: Any) -> Iterator[Any]:
     rows = fit(*words, **options)
     while True:
-        await_turn()
+        clock.wait()
         try:
             row = next(rows)
         except StopIteration:
@@ -31,7 +47,9 @@ def by_turns(*words: Any, **options: Any) -> Iterator[Any]:
         yield row
 
 
+clock = Clock()
 experiment.fit = by_turns  # type: ignore[assignment]
+run_writer.time = clock  # type: ignore[assignment]
 with TemporaryDirectory() as runs:
     sys.argv = ["dlrun", "train", *sys.argv[1:], "--runs-dir", runs]
     try:
