@@ -46,7 +46,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Demand:
-    """The resources that each run of a sweep asks Ray for."""
+    """The resources that each run of a sweep asks Ray for, and who begins its process."""
 
     cpus: int
     gpus: float  # a share of one, or 0
