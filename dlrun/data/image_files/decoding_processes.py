@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from queue import SimpleQueue
 from typing import Any
+
+import numpy as np
 
 from dlrun.data.image_files.reading import Picture, read_picture
 from dlrun.errors import UserError
 
 MOST = 8  # processes: the one that they serve hashes and writes what they decode, a sixth as much work
 MOST_PIXELS = 2**18  # of an image that they read; larger ones keep Pillow busy, which lets other threads run
+_READY, _NONE = b"\0answer\n", b"\xff"
+_REMARKS = ("is_deep", "is_cut", "is_first", "is_clipped")  # of a Picture, from the lowest bit on
 _PATIENCE = 10  # lists of files without a picture in a row, after which a process is of no use
 _SERVE = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
     "from dlrun.data.image_files.decoding_processes import serve; serve()"
 )
 
@@ -33,6 +38,7 @@ class DecodingProcesses:
 
     def __init__(self, count: int, settings: Mapping[str, Any]) -> None:
         self._all = [process for _ in range(min(count, MOST)) if (process := _begun(settings))]
+        self._shape = settings["channels"], settings["height"], settings["width"]
         self._fruitless = dict.fromkeys(self._all, 0)  # lists without a picture so far, in a row
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         for process in self._all:
@@ -55,7 +61,7 @@ class DecodingProcesses:
         process, found = self._idle.get(), list[Picture | None]()
         try:
             if process is not None:
-                found = _asked(process, files)
+                found = _asked(process, files, self._shape)
         finally:
             self._idle.put(process if process is None or self._is_of_use(process, found) else None)
         return found or [None] * len(files)
@@ -70,13 +76,21 @@ class DecodingProcesses:
 
 
 def serve() -> None:
-    """Answer lists of files with lists of their pictures, until standard input ends."""
-    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    """Answer lists of files with their pictures, until standard input ends.
+
+    A list is a line of JSON. The answer is READY, and for each file a byte of its remarks and its pixels, or
+    the byte NONE.
+    """
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    with suppress(EOFError, BrokenPipeError):
-        settings = pickle.load(asked)
-        while True:
-            pickle.dump([_picture(file, settings) for file in pickle.load(asked)], answers, protocol=5)
+    settings = json.loads(sys.stdin.readline())
+    settings["levels"] = settings["levels"] and tuple(settings["levels"])
+    with suppress(BrokenPipeError):
+        for line in sys.stdin:
+            answers.write(_READY)
+            for file in json.loads(line):
+                picture = _picture(file, settings)
+                answers.write(_NONE if picture is None else _packed(picture))
             answers.flush()
 
 
@@ -85,6 +99,16 @@ def _picture(file: str, settings: Mapping[str, Any]) -> Picture | None:
         return read_picture(file, **settings, most_pixels=MOST_PIXELS)
     except UserError:  # the caller tries it again, and says what there is to be said
         return None
+
+
+def _packed(picture: Picture) -> bytes:
+    remarks = sum(getattr(picture, name) << place for place, name in enumerate(_REMARKS))
+    return bytes([remarks]) + picture.values.tobytes()
+
+
+def _unpacked(remarks: int, pixels: bytes, shape: Sequence[int]) -> Picture:
+    values = np.frombuffer(bytearray(pixels), np.uint8).reshape(shape)  # which may be written to
+    return Picture(values, **{name: bool(remarks >> place & 1) for place, name in enumerate(_REMARKS)})
 
 
 def _begun(settings: Mapping[str, Any]) -> subprocess.Popen[bytes] | None:
@@ -98,7 +122,7 @@ def _begun(settings: Mapping[str, Any]) -> subprocess.Popen[bytes] | None:
     except OSError:
         return None
     try:
-        _send(process, [*map(str, sys.path)])
+        _send(process, list(map(str, sys.path)))
         _send(process, dict(settings))
     except OSError:
         _end(process)
@@ -106,20 +130,31 @@ def _begun(settings: Mapping[str, Any]) -> subprocess.Popen[bytes] | None:
     return process
 
 
-def _asked(process: subprocess.Popen[bytes], files: Sequence[str]) -> list[Picture | None]:
+def _asked(
+    process: subprocess.Popen[bytes], files: Sequence[str], shape: Sequence[int]
+) -> list[Picture | None]:
     """The answer of a process; [] if it has ended."""
     assert process.stdout is not None
+    found, size = list[Picture | None](), prod(shape)
     try:
         _send(process, list(files))
-        found: list[Picture | None] = pickle.load(process.stdout)
-    except Exception:  # killed in an answer, or its Python prints at its start: pickle raises any
+        while (line := process.stdout.readline()) != _READY:  # its Python may print something at its start
+            if not line:
+                return []
+        for _ in files:
+            remarks = process.stdout.read(1)
+            pixels = process.stdout.read(size) if remarks not in (b"", _NONE) else b""
+            if remarks != _NONE and len(pixels) < size:
+                return []
+            found.append(None if remarks == _NONE else _unpacked(remarks[0], pixels, shape))
+    except OSError:
         return []
-    return found if len(found) == len(files) else []
+    return found
 
 
 def _send(process: subprocess.Popen[bytes], message: Any) -> None:
     assert process.stdin is not None
-    pickle.dump(message, process.stdin, protocol=5)
+    process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()
 
 
