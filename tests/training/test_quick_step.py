@@ -135,27 +135,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return steps
 
 
-@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize(
+    "changes",
+    [*CHANGES.values(), *STACKED.values()],
+    ids=[*CHANGES, *(f"{name}, stacked" for name in STACKED)],
+)
 def test_a_run_is_bit_for_bit_what_it_is_without(
-    changes: str, tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = USUAL | CHANGES[changes]
+    every = USUAL | changes
     with_it = trained(planned(**every), tmp_path / "with")
-    assert all(isinstance(step, QuickStep) for step in quick)
-    monkeypatch.setattr(fast_paths, "are_on", lambda: False)
-    without = trained(planned(**every), tmp_path / "without")
-    assert not isinstance(quick[-1], QuickStep)
-    assert differences(outcome(with_it), outcome(without)) == []
-
-
-@pytest.mark.parametrize("changes", STACKED)
-def test_so_is_a_run_of_stacked_seeds(
-    changes: str, tmp_path: Path, quick: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    every = USUAL | STACKED[changes]
-    with_it = trained(planned(**every), tmp_path / "with")
-    # A single seed that is left trains by itself.
-    assert isinstance(quick[0], StackedQuickStep)
+    # A single seed that is left of stacked ones trains by itself.
+    assert isinstance(quick[0], StackedQuickStep if "stacked" in every else QuickStep)
     assert all(isinstance(step, StackedQuickStep | QuickStep) for step in quick)
     monkeypatch.setattr(fast_paths, "are_on", lambda: False)
     without = trained(planned(**every), tmp_path / "without")
