@@ -123,18 +123,17 @@ def _starts(chunk: bytes, line: int, separator: str) -> tuple[Sequence[int], int
     has_carriages = b"\r" in chunk
     if has_carriages and chunk.count(b"\r") != chunk.count(b"\r\n"):
         raise Irregular
-    is_blank = chunk[:1] in b"\r\n" or b"\n\n" in chunk or (has_carriages and b"\n\r\n" in chunk)
-    if b'"' not in chunk and not is_blank:
-        count = chunk.count(b"\n")
-        return range(line, line + count), count
     newlines, are_outside = _ends(chunk)
     if b'"' in chunk:
         _refuse_stray_quotes(chunk, separator)
     starts = np.concatenate([[0], newlines[:-1] + 1])
-    are_rows = np.concatenate([[True], are_outside[:-1]])
-    signs = np.frombuffer(chunk, np.uint8)
-    lengths = newlines - starts - (signs[np.maximum(newlines - 1, 0)] == ord("\r"))
-    return (line + np.flatnonzero(are_rows & (lengths > 0))).tolist(), len(newlines)
+    lengths = newlines - starts
+    if has_carriages:
+        lengths -= np.frombuffer(chunk, np.uint8)[np.maximum(newlines - 1, 0)] == ord("\r")
+    are_rows = np.concatenate([[True], are_outside[:-1]]) & (lengths > 0)
+    if are_rows.all():
+        return range(line, line + len(newlines)), len(newlines)
+    return (line + np.flatnonzero(are_rows)).tolist(), len(newlines)
 
 
 def _refuse_stray_quotes(chunk: bytes, separator: str) -> None:
@@ -268,11 +267,8 @@ def _may_hold_codes(chunk: bytes, separator: str) -> bool:
 
 def _are_plain(figures: Any) -> bool:
     """True if all numbers are finite and no larger than float32 can hold."""
-    import pyarrow.compute as pc
-
-    least, largest = (bound.as_py() for bound in pc.min_max(figures, min_count=0).values())
-    is_small = least is None or (least >= -LARGEST and largest <= LARGEST)
-    return is_small and not pc.any(pc.is_nan(figures)).as_py()
+    values = values_of(figures, np.float64, 0.0)
+    return not len(values) or bool(values.min() >= -LARGEST and values.max() <= LARGEST)  # not of nan
 
 
 def _is_figures(array: Any) -> bool:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from dlrun.data.table_files.packed_files import PackedFile
 from dlrun.errors import UserError
 
@@ -145,7 +147,8 @@ def _is_enough(sample: str) -> bool:
 
 def _ends(piece: bytes) -> int:
     """The number of ends of lines."""
-    return piece.count(b"\n") + (piece.count(b"\r") - piece.count(b"\r\n") if b"\r" in piece else 0)
+    newlines = int(np.count_nonzero(np.frombuffer(piece, np.uint8) == ord("\n")))  # faster than piece.count
+    return newlines + (piece.count(b"\r") - piece.count(b"\r\n") if b"\r" in piece else 0)
 
 
 def _first_beyond_ascii(file: PackedFile) -> tuple[int, str]:

@@ -125,6 +125,8 @@ def test_a_file_read_in_blocks_is_the_table_of_the_csv_module(
 @example(["infinity"] * 4)
 @example(["0x1p3", "1d5", "1e5f", "\t1"])
 @example(["٣", "1\u00a0", "−1", "1e308"])
+@example(["1", "-1e39", "2", "3"])
+@example(["1", "1e39", "2", "3"])
 def test_a_cell_is_the_same_number_or_none(tmp_path: Path, cells: list[str]) -> None:
     path = tmp_path / "table.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -216,6 +218,24 @@ def test_a_column_of_texts_that_turns_out_to_hold_numbers_is_one_of_numbers() ->
     ):
         gathered.add(piece)
     assert gathered.columns()["a"].odd == {0: "x"} and gathered.lines == range(2, 5)
+
+
+@pytest.mark.parametrize("size", [12, 4096])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_of_blocks_know_their_lines(tmp_path: Path, end: str, size: int) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(end.join(["a,b", "1,2", "", "3,4", '"x', 'y",5', "6,7", ""]).encode())
+    gathered = by_blocks(
+        text_file(PackedFile.at(path)), Layout("", ",", ".", ("a", "b"), 2, 2), CellReading(), size
+    )
+    assert list(gathered.lines) == [2, 4, 5, 7]
+
+
+def test_the_lines_of_a_text_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    for end in (b"\n", b"\r\n"):
+        path.write_bytes(b"1,2" + end + b"3,4" + end * 2**20)
+        assert text_file(PackedFile.at(path)).most_lines == 2**20 + 2
 
 
 def test_random_tables_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
