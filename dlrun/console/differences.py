@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dlrun.run_folders.differences import Differences
 from dlrun.console.layout import print_lines
 from dlrun.console.numbers import yaml_text
-from dlrun.console.streams import err, print_line, say, warn
+from dlrun.console.streams import err, print_line, say_sentence, warn
 
 
 def print_differences(found: Differences) -> None:
@@ -29,14 +29,14 @@ def print_differences(found: Differences) -> None:
     if len(lines) > 1:
         print_lines(lines, with_all=True)
     elif not found.unknown:
-        say("settings, data, machine and versions are the same")
-    say(f"curves: {found.parting}")
+        say_sentence("settings, data, machine and versions are the same")
+    say_sentence(f"curves: {found.parting}")
 
 
 def print_reproduction(found: Reproduction) -> None:
     """Print the verdict on a reproduced run, and what differed."""
     print_differences(found.differences)
-    say(reproduced(found))
+    say_sentence(reproduced(found))
 
 
 def print_not_reproduced(found: Reproduction) -> None:

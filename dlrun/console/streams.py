@@ -147,6 +147,11 @@ def say(text: str) -> None:
     stream.flush()
 
 
+def say_sentence(text: str) -> None:
+    """Print a sentence on stdout, without markup, broken at words in a narrow terminal."""
+    print_line(text, out())
+
+
 def say_line(text: str) -> None:
     """Print one line on stdout, with control characters in it removed."""
     say(one_line(text))

@@ -36,6 +36,7 @@ from dlrun.console.streams import (
     output_failure,
     print_plainly,
     say,
+    say_sentence,
     show_progress,
     warn,
 )
@@ -761,6 +762,16 @@ def test_the_list_of_runs_has_the_best_figure_on_a_terminal_of_80_columns(
         print_runs([row])
     head, line = terminal.getvalue().splitlines()
     assert head.split()[-2:] == ["best", "last"] and line.endswith("test_accuracy 0.5000")
+
+
+def test_a_sentence_is_broken_at_words_in_a_terminal_and_is_one_line_elsewhere(terminal: Terminal) -> None:
+    sentence = "there is no validation split: set dataset.valid_fraction" * 3
+    for stream, lines in (terminal, 2), (StringIO(), 1):
+        with redirect_stdout(stream):
+            say_sentence(sentence)
+        said = stream.getvalue().splitlines()
+        assert len(said) == lines and max(map(len, said[:-1]), default=0) <= 100
+        assert " ".join(line.strip() for line in said) == sentence
 
 
 def test_the_paragraphs_of_a_help_fill_the_lines(

@@ -59,7 +59,7 @@ def calibrate(
     so. A checkpoint that changes, as by resume, has to be calibrated again.
     """
     from dlrun.console.calibration import print_calibration, print_thresholds
-    from dlrun.console.streams import say, say_json, warn
+    from dlrun.console.streams import say_json, say_sentence, warn
     from dlrun.errors import UserError, shortened
     from dlrun.results.calibration import calibrate as fit
     from dlrun.results.thresholds import choose_thresholds
@@ -79,7 +79,7 @@ def calibrate(
             what = f"{path.name} was not calibrated: there is no {file.name}"
             raise UserError(what, where=str(path.parent))
         file.unlink()
-        say(f"{file} deleted: probabilities and decisions are as trained")
+        say_sentence(f"{file} deleted: probabilities and decisions are as trained")
         return
     words, progress = with_options(overrides, device=device), progress_unless(quiet=json)
     trained, saved = open_checkpoint(path, found, words, parts_of(parts), data_dir, progress, warn, weights)

@@ -33,7 +33,7 @@ def log(
     variables say where it is, such as MLFLOW_TRACKING_URI and WANDB_PROJECT; files of TensorBoard are in the
     run's folder. The key `track` of a config has runs logged while they train.
     """
-    from dlrun.console.streams import say, warn
+    from dlrun.console.streams import say_sentence, warn
     from dlrun.errors import UserError
     from dlrun.run_folders.finding import find_runs_among
     from dlrun.run_folders.records import runs_of, some
@@ -53,4 +53,4 @@ def log(
         tracker, content = log_run(run, to)
         for note in tracker.notes:
             warn(note)
-        say(f"{content.name}: epoch {content.epochs} in {TITLES[to]}, {tracker.place}")
+        say_sentence(f"{content.name}: epoch {content.epochs} in {TITLES[to]}, {tracker.place}")

@@ -156,13 +156,13 @@ def _show_data_alone(config: Config, parts: Parts, data_dir: Path, table: TableF
 
 
 def _clear_cache(data_dir: Path) -> None:
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say_sentence
     from dlrun.data.image_files.decoded_images import clear_cache
     from dlrun.data.table_files.parsed_tables import clear_tables
     from dlrun.system.files import size_text
 
     freed = clear_cache(data_dir) + clear_tables(data_dir)
-    say(f"{size_text(freed)} of decoded images and parsed tables were deleted in {data_dir}")
+    say_sentence(f"{size_text(freed)} of decoded images and parsed tables were deleted in {data_dir}")
 
 
 def show(

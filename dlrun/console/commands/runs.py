@@ -69,7 +69,7 @@ def list_runs(
         _list_all(folders_of_runs)
         return
     from dlrun.console.run_list import print_columns, print_runs, print_runs_csv
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say_sentence
     from dlrun.run_folders.conditions import parse_condition
     from dlrun.run_folders.deletion import refuse_to_delete
     from dlrun.run_folders.listing import names_apart, overview, runs_in
@@ -97,7 +97,7 @@ def list_runs(
         print_runs_csv(kept, names, keys or None)
     elif not folders:
         what = "there is nothing to delete" if prune else "there are no such runs"
-        say(f"{what} in {', '.join(map(in_full, folders_of_runs))}")
+        say_sentence(f"{what} in {', '.join(map(in_full, folders_of_runs))}")
     elif keys and kept:
         print_columns(kept, names, keys)
     elif not prune:
@@ -112,7 +112,7 @@ def list_runs(
 def _list_all(folders_of_runs: list[Path]) -> None:
     """Print the runs and the sweeps in some folders, newest first."""
     from dlrun.console.run_list import print_runs, print_sweeps
-    from dlrun.console.streams import say, say_line
+    from dlrun.console.streams import say_line, say_sentence
     from dlrun.run_folders.listing import overviews
     from dlrun.run_folders.sweep_finding import sweeps_in, unbegun_sweeps
 
@@ -128,7 +128,7 @@ def _list_all(folders_of_runs: list[Path]) -> None:
     for folder in cut_short:
         say_line(f"{folder.name} was never started: dlrun rm {folder.name}")
     if not (found or sweeps or cut_short):
-        say(f"there are no runs in {', '.join(map(in_full, folders_of_runs))}")
+        say_sentence(f"there are no runs in {', '.join(map(in_full, folders_of_runs))}")
 
 
 def _say_all_json(

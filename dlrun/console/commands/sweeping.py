@@ -38,7 +38,7 @@ def planned_sweep(
     beside: int = 0,
 ) -> SweepPlan:
     """The checked plan of a sweep before its folder exists, with its notes said unless `quiet`."""
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say_sentence
     from dlrun.sweeps.workers import start_server
 
     if cluster is None or cluster.is_own:
@@ -62,7 +62,7 @@ def planned_sweep(
     )
     warn_of_notes([] if quiet else [config for each in prepared.settings for config in each.configs])
     if (note := prepared.without_validation) and not quiet:
-        say(note)
+        say_sentence(note)
     return prepared
 
 
@@ -85,7 +85,7 @@ def train_all(
     Of a `shard` its own runs; the results are those of the whole sweep, once no other shard has runs left.
     A `cluster` has all its nodes look for what they need, and then takes the runs in place of this machine.
     """
-    from dlrun.console.streams import say, say_json, warn
+    from dlrun.console.streams import say, say_json, say_sentence, warn
     from dlrun.console.sweep_results import (
         print_failures,
         print_left_to_others,
@@ -114,7 +114,7 @@ def train_all(
                 warn(warning)
             demand = cluster.demand(sweep, at_once, jobs_per_gpu)
             if not quiet and not json:
-                say(str(cluster))
+                say_sentence(str(cluster))
         view = HiddenSweep() if quiet or json else SweepDisplay()
         ended = train_sweep(sweep, at_once, view, parts, data_dir, shard, demand)
         others = left_to_others(sweep, shard) if shard else 0

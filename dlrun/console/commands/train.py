@@ -234,14 +234,14 @@ def _ends_at(stop_at: float | None) -> dict[str, str]:
 
 def _say_parts(world: World, plan: Plan, loaded: Loaded | None, *, quiet: bool) -> None:
     """Say how several processes share a batch, and that the config asks for another number of them."""
-    from dlrun.console.streams import say, warn
+    from dlrun.console.streams import say_sentence, warn
     from dlrun.training.launching import said_world
 
     asked = plan.config.processes
     if quiet or world.is_alone:
         return
     batch = plan.recipe.sampling.size(len(loaded["train"])) if loaded else plan.config.batch_size
-    say(said_world(world, batch))
+    say_sentence(said_world(world, batch))
     if asked not in ("auto", 1, world.size):
         warn(f"{world.size} processes were started together, and train it, not the {asked} of the config")
 
@@ -270,7 +270,7 @@ def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -
     from tempfile import TemporaryDirectory
 
     from dlrun.console.numbers import duration
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say_sentence
     from dlrun.console.training_view import TrainingDisplay
     from dlrun.results.quick_run import quick_run
     from dlrun.training.views import HiddenTraining
@@ -283,7 +283,7 @@ def _try_quickly(config: Config, parts: Parts, data_dir: Path, *, quiet: bool) -
         each = (
             f"{done.steps} step{'s' * (done.steps != 1)}, {done.evaluated} evaluated, a checkpoint{pictures}"
         )
-        say(f"quick: {each} in {duration(done.seconds)}; nothing is kept")
+        say_sentence(f"quick: {each} in {duration(done.seconds)}; nothing is kept")
 
 
 @contextmanager
@@ -391,13 +391,13 @@ def _view(quiet: bool, run: Run) -> TrainingView:
 
 
 def _conclude(plan: Plan, outcome: Outcome, quiet: bool) -> NoReturn:
-    from dlrun.console.streams import say
+    from dlrun.console.streams import say_sentence
     from dlrun.console.training_results import print_results, print_what_went_wrong
     from dlrun.training.experiment import command_on, resume_command
 
     run, command = outcome.run, resume_command(plan, outcome.run)
     if outcome.summary.get("already_complete") and not quiet:
-        say(f"already complete after epoch {outcome.summary['epochs']}: {run.folder}")
+        say_sentence(f"already complete after epoch {outcome.summary['epochs']}: {run.folder}")
     elif quiet:
         print_what_went_wrong(outcome.summary, command)
     else:
