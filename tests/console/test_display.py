@@ -764,6 +764,14 @@ def test_the_list_of_runs_has_the_best_figure_on_a_terminal_of_80_columns(
     assert head.split()[-2:] == ["best", "last"] and line.endswith("test_accuracy 0.5000")
 
 
+def test_the_seconds_of_epochs_have_as_many_decimals(terminal: Terminal) -> None:
+    rows = {1: {"train_loss": [0.5], "seconds": [0.00083]}, 2: {"train_loss": [0.4], "seconds": [0.0123]}}
+    with redirect_stdout(terminal):
+        out().print(epochs_table(["train_loss"], rows, best=None, with_rate=False, width=80))
+    figures = terminal.getvalue().split()
+    assert [figures[-4], figures[-1]] == ["0.0008", "0.0123"]
+
+
 def test_a_sentence_is_broken_at_words_in_a_terminal_and_is_one_line_elsewhere(terminal: Terminal) -> None:
     sentence = "there is no validation split: set dataset.valid_fraction" * 3
     for stream, lines in (terminal, 2), (StringIO(), 1):
