@@ -30,6 +30,10 @@ _OF_LOCAL = {
 }
 _JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
 _PATIENCE = 5.0  # seconds until an address that does not answer is given up
+# The first bytes of any client of HTTP/2, and of gRPC with it: a server sends its settings at once (RFC 9113,
+# 3.4). The fourth byte of a frame is its type.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+_SETTINGS = 4
 _STORE = 100 * 2**20  # bytes for Ray's objects, of which a sweep has none
 _LONGEST = 200  # characters of an error of Ray, some of which fill pages
 
@@ -176,9 +180,20 @@ def _known() -> str:
 
 
 def _reach(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT; Ray would ask for minutes. ValueError without a port."""
+    """Raise OSError if no server of gRPC, as Ray's is, answers at HOST:PORT: Ray would ask for minutes.
+
+    Raises ValueError without a port.
+    """
     host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    with socket.create_connection((host, int(port)), timeout=_PATIENCE) as reached:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        reached.sendall(_PREFACE)
+        frame = b""
+        while len(frame) <= 3 and (more := reached.recv(64)):
+            frame += more
+    if frame[3:4] != bytes([_SETTINGS]):
+        raise ConnectionError("something else listens there")
 
 
 def _initialise(ray: Any, address: str, **options: Any) -> None:

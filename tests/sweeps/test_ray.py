@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing import Pipe
@@ -38,6 +40,7 @@ from dlrun.system import children
 from dlrun.system.children import HAS_SERVER
 from dlrun.system.locks import is_in_use
 
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # the first frame of a server of gRPC, with none
 Dlrun = Callable[..., Any]
 Start = Callable[..., Any]
 Write = Callable[[str, str], Path]
@@ -88,18 +91,45 @@ def test_what_is_no_address_is_refused_before_ray_is_asked(address: str, said: s
 def test_the_address_is_that_of_the_environment_or_the_one_joined_here_that_still_answers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import socket
-
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_cluster, "_JOINED", tmp_path / "ray_current_cluster")
     assert ray_cluster._known() == "local"
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        address = f"127.0.0.1:{listening.getsockname()[1]}"
+    with answering(SETTINGS[:3], SETTINGS[3:]) as address:
         (tmp_path / "ray_current_cluster").write_text(f"{address}\n")
         assert ray_cluster._known() == address
     assert ray_cluster._known() == "local", "that cluster has ended"
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     assert ray_cluster._known() == "head:6379"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"), [((), "timed out"), ((b"HTTP/1.1 400\r\n",), "something else listens there")]
+)
+def test_an_address_at_which_no_cluster_answers_is_given_up_before_ray_asks_it(
+    pieces: Sequence[bytes], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "_PATIENCE", 0.3)
+    with answering(*pieces) as address, pytest.raises(OSError, match=said):
+        ray_cluster._reach(address)
+
+
+@contextmanager
+def answering(*pieces: bytes) -> Iterator[str]:
+    """The address of a server that answers the first message of its one client in these pieces."""
+
+    def serve() -> None:
+        with listening.accept()[0] as client:
+            client.recv(64)
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(0.1)  # so that each is received by itself
+            client.recv(64)  # until the client has gone
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        serving.join()
 
 
 # --------------------------------------------------------------------------- cores and GPUs
