@@ -170,8 +170,9 @@ def middle(measured: Figures, name: str, figure: str) -> float:
 
 
 def present(measured: Figures, names: Mapping[str, str]) -> dict[str, str]:
-    """Those of the contestants that were there, with their titles."""
-    return {name: title for name, title in names.items() if name in measured["rounds"][0]}
+    """Those of the contestants that were there in any round, with their titles."""
+    there = {name for found in measured["rounds"] for name in found}
+    return {name: title for name, title in names.items() if name in there}
 
 
 def rounds_of(measured: Figures) -> str:
