@@ -99,11 +99,9 @@ def measure(rounds: int, threads: int | None = None) -> dict[str, Any]:
     with digits() as (folder, real):
         words = ["--data-dir", str(folder), *([f"threads={threads}"] if threads else [])]
         threads = int(train(*WORDS, *words)["threads"])  # its rule chooses them; and the files are read once
-        of_all = ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
-        by_turn = _with_products(folder, threads)
-        closest = by_turn | {
-            f"{name}{ONE_THREAD}": words for name, words in _with_products(folder, threads=1).items()
-        }
+        of_all, by_turn = _of_all(folder, threads), _with_products(folder, threads)
+        with_one = _with_products(folder, threads=1)
+        closest = by_turn | {f"{name}{ONE_THREAD}": started for name, started in with_one.items()}
         for peer in filter(installed, PEERS):
             by_turn[peer] = [f"benchmarks.contestants.threenet_{peer}", *of_all]
             if peer in DEFAULT:
@@ -121,14 +119,19 @@ def measure(rounds: int, threads: int | None = None) -> dict[str, Any]:
     return {"machine": machine(), "real": real, "threads": threads, "rounds": found, "profile": profile}
 
 
+def _of_all(folder: Path, threads: int) -> list[str]:
+    """The arguments of every contestant but dlrun."""
+    return ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
+
+
 def _with_products(folder: Path, threads: int) -> dict[str, list[str]]:
     """The modules and arguments of dlrun, the careful loop and the products alone with so many threads."""
-    words = ["--data", str(folder), "--epochs", str(EPOCHS), "--threads", str(threads)]
+    of_all = _of_all(folder, threads)
     of_dlrun = [*WORDS, "--data-dir", str(folder), f"threads={threads}"]
     return {
         "dlrun": ["benchmarks.contestants.dlrun_by_turns", *of_dlrun],
-        "careful": ["benchmarks.contestants.threenet_careful", *words],
-        PRODUCTS: ["benchmarks.contestants.threenet_products", *words],
+        "careful": ["benchmarks.contestants.threenet_careful", *of_all],
+        PRODUCTS: ["benchmarks.contestants.threenet_products", *of_all],
     }
 
 

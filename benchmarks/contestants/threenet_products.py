@@ -12,7 +12,7 @@ SQUARE, REPEATED = 1024, 9  # the product of two square matrices: nearly as fast
 
 
 def forward(inputs: Tensor) -> list[Tensor]:
-    """What each layer is given and the last one gives, without biases and activations."""
+    """The inputs of each layer and the outputs of the last one, without biases and activations."""
     given = [inputs]
     for weight in weights:
         given.append(torch.mm(given[-1], weight.t()))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 from dlrun.console.comparison import print_comparison
 from dlrun.console.layout import headings, plain_table
 from dlrun.console.numbers import duration, of_seeds, seeds_text, short_text, yaml_text
-from dlrun.console.streams import clean, err, out, print_line, print_unbroken, print_warning
+from dlrun.console.streams import clean, err, out, print_line, print_unbroken, print_warning, say_sentence
 from dlrun.console.sweep_view import counted
 from dlrun.run_folders.sweep_folder import OUT_OF_FOLD
 
@@ -59,8 +59,8 @@ def print_dry_run(prepared: SweepPlan, found: Estimate) -> None:
     about = f"{'at most ' if space else ''}about {duration(found.seconds)} of training"
     of = f"{found.tried} settings" if found.tried > 1 else "the first"
     said = f"{about} beside start-up and pictures, by the first steps of {of}"
-    print_line(f"{count}, {found.jobs} at a time: {said}", out())
-    print_line(f"ranked by {found.metric}", out())
+    say_sentence(f"{count}, {found.jobs} at a time: {said}")
+    say_sentence(f"ranked by {found.metric}")
 
 
 def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command: str) -> None:
@@ -85,7 +85,7 @@ def print_sweep_results(ended: SweepOutcome, ranked: Comparison | None, command:
 def print_left_to_others(runs: int) -> None:
     """Print the number of runs that other shards have still to train before there are results."""
     said = f"{runs} run{'s' * (runs != 1)} of other shards {'are' if runs != 1 else 'is'} not done"
-    print_line(f"{said}: the shard that ends last ranks all", out())
+    say_sentence(f"{said}: the shard that ends last ranks all")
 
 
 def print_out_of_fold(found: OutOfFold, sweep: Sweep) -> None:
@@ -94,7 +94,7 @@ def print_out_of_fold(found: OutOfFold, sweep: Sweep) -> None:
     chosen = f"; {found.chose} of the same examples chose the epochs, which flatters them a little"
     over = ", mean ± sd over seeds" * any(len(values) > 1 for values in found.figures.values())
     said = f"out of fold, all {len(found.rows):,} examples{over}: {figures}{chosen * bool(found.chose)}"
-    print_line(one_line(said), out())
+    say_sentence(one_line(said))
     print_unbroken(f"out-of-fold predictions: {sweep.folder / OUT_OF_FOLD}", out())
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from benchmarks.contestants._report import Epochs
 
 name, log, count = sys.argv[1:]
-Path(log).with_name("processes").open("a").write(f"{os.getpid()} ")
+with Path(log).with_name("processes").open("a") as file:
+    file.write(f"{os.getpid()} ")
 epochs = Epochs()
 for epoch in range(int(count)):
     with Path(log).open("a") as file:
