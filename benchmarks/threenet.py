@@ -43,13 +43,14 @@ WORDS = (
 )
 PRODUCTS = "products"  # not a contestant: it does not train
 FLOOR = (
-    "the section below shows the time of the matrix products alone, which all contestants share and which "
-    "are nearly as fast as the processor multiplies, and a profile of the rest. dlrun computes gradients "
-    "with the bits of autograd. Tried and left out, as the last bits change and the step gains 1 to 3 %: "
+    "the section below shows the time of the matrix products alone, which all contestants share, beside that "
+    "of a large product, and a profile of the rest. dlrun computes gradients with the bits of autograd. "
+    "Tried and left out, as the last bits change and the step gains 1 to 3 %: "
     "updates that the product adds to the weights itself, normalisation in the first layer, the products of "
     "oneDNN. Tried and left out, as it takes a second core for 3 to 6 %: batches gathered by a thread of "
-    "their own. Tried without a gain beyond the noise: batches normalised in pieces that fit the cache, "
-    "memory in huge pages, inference mode, the products in another form."
+    "their own. Tried and slower: each batch divided between two threads of Python, which wait for each "
+    "other's turn with the interpreter. Tried without a gain beyond the noise: batches normalised in pieces "
+    "that fit the cache, memory in huge pages, inference mode, the products in another form."
 )
 COMPARED = (  # contestant, its name, the goal given dlrun's way of gathering, and with its own loaders
     ("skorch", "skorch", 1.25, 2.4),
@@ -147,7 +148,7 @@ def table(measured: dict[str, Any]) -> list[str]:
             [
                 title,
                 *(span(value) for value in (min(whole), middle(measured, name, "whole"), max(whole))),
-                span(middle(measured, name, "training")) if name in ("dlrun", "careful", "notes") else "–",
+                span(middle(measured, name, "training")) if _has_training(name) else "–",
                 str(rounds[0]["threads"]),
                 f"{min(losses):.4f} … {max(losses):.4f}",
                 f"{min(accuracies):.4f} … {max(accuracies):.4f}",
@@ -156,8 +157,9 @@ def table(measured: dict[str, Any]) -> list[str]:
     return [
         f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch has 235 steps, their "
         f"loss and accuracy, and loss and accuracy on the test set; for dlrun also rows, saves and its table "
-        f"in a pipe. dlrun, the careful loop and the libraries take turns, an epoch each; the others run by "
-        f"themselves. The time of a round is the median of its epochs without the first; "
+        f"in a pipe. dlrun, the careful loop, their products alone and the libraries take turns, an epoch "
+        f"each; the others run by themselves. The time of a round is the median of its epochs without the "
+        f"first; "
         f"{rounds_of(measured)}, most of them of only dlrun and the careful loop, with one thread as well.",
         "",
         *([] if measured["real"] else [STAND_IN, ""]),
@@ -188,16 +190,22 @@ def table(measured: dict[str, Any]) -> list[str]:
     ]
 
 
+def _has_training(name: str) -> bool:
+    """True of those that measure the training part of an epoch as dlrun does."""
+    return name.removesuffix(ONE_THREAD) in ("dlrun", "careful", "notes")
+
+
 def _of_products(measured: dict[str, Any], behind: str) -> str:
     """The sentence on the matrix products alone, of the contestants with `behind` behind their names."""
     name, careful = f"{PRODUCTS}{behind}", f"careful{behind}"
     rounds = [found[name] for found in measured["rounds"] if name in found]
     rate = median(own["multiply_adds"] / own["whole"] for own in rounds) / 1e9
+    square = rounds[0]["square"]
     rate_of_square = median(own["square_rate"] for own in rounds) / 1e9
     return (
         f"With {counted(rounds[0]['threads'], 'thread')} the matrix products of an epoch and its evaluation "
         f"alone take {span(middle(measured, name, 'whole'))}, "
         f"{median(ratios(measured, name, careful, 'whole')):.2f} of the careful loop's time: {rate:.0f} "
-        f"billion multiply-adds a second, where a product of two 1024 × 1024 matrices does "
+        f"billion multiply-adds a second, where a product of two {square} × {square} matrices does "
         f"{rate_of_square:.0f}."
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from random import Random
 from statistics import median
 from tempfile import TemporaryFile
 from threading import Timer
@@ -82,8 +83,10 @@ def by_turns(
     """The reports of all contestants, round by round; `whole` are the median seconds of an epoch.
 
     Contestants are modules and their arguments, of which each trains so many epochs; the first ones are no
-    part of the median. The turns go there and back: A B C, C B A, …
+    part of the median. In each epoch the turns come in another random order, always the same ones, so that
+    none has its turn behind the same one, or behind its own, more often than others.
     """
+    order = Random(0)
     for number in range(1, rounds + 1):
         print(f"  round {number} of {rounds}, by turns: {', '.join(contestants)}", flush=True)
         with ExitStack() as stack:
@@ -95,7 +98,7 @@ def by_turns(
             }
             noise, seconds = dict[str, float](), {name: list[float]() for name in there}
             for epoch in range(epochs):
-                for name in list(there)[:: 1 if epoch % 2 else -1]:
+                for name in order.sample(list(there), len(there)):
                     if epoch == WARM_UP:
                         noise[name] = fixed_work()
                     seconds[name].append(there[name].turn())

@@ -13,7 +13,7 @@ from dlrun.training.plan_making import make_plan
 
 KINDS = {
     "matrix products": ("addmm", "mm"),
-    "batches, gathered and normalised, and copies": ("index_select", "copy_", "sub_", "mul_"),
+    "gathering and normalising of batches, and other copies": ("index_select", "copy_", "sub_", "mul_"),
     "activations": ("clamp_min", "threshold_backward"),
     "loss, metrics and the gradients of biases": (
         "_log_softmax",

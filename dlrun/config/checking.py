@@ -272,6 +272,8 @@ def _as_accepted(path: tuple[str | int, ...], kind: Any, item: Located) -> str:
         return "; write null"
     if path == ("device",):
         return f"; write cuda:{plain}" if type(plain) is int and 0 <= plain < 100 else ""
+    if path == ("seeds",) and isinstance(plain, str):  # such as 0..7, which only a sweep takes
+        return "; write a list such as [0, 1, 2], or --seeds 3 on the command line"
     meant = acceptable(kind, plain)
     if meant is None or (path[-1] in _NAMES and not isinstance(plain, str)):
         return ""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _asked = {"plain": False}  # by --plain
+_FILLER = "\0"  # a place beside a sign that takes two
 _failures: list[OSError] = []  # errors because of which output on stdout is missing
 
 
@@ -162,16 +163,19 @@ def in_width(text: str, console: Console, indent: int = 2) -> str:
 
     In a pipe or a file it stays one line.
     """
-    if not console.is_terminal or len(text) <= console.width:
+    from rich.cells import cell_len
+
+    if not console.is_terminal or cell_len(text) <= console.width:
         return text
     before = " " * (len(text) - len(text.lstrip(" ")) + indent)
-    return fill(
-        text,
+    filled = fill(
+        "".join(sign + _FILLER * (cell_len(sign) - 1) for sign in text),  # as long as it is wide
         max(console.width, 2 * len(before)),
         subsequent_indent=before,
         break_long_words=False,  # a path or a command is one word to whoever copies it
         break_on_hyphens=False,
     )
+    return filled.replace(_FILLER, "")
 
 
 def print_line(text: str, console: Console, style: str = "", indent: int = 2) -> None:

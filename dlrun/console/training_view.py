@@ -220,8 +220,8 @@ def epochs_table(
             alone = column in ("lr", "seconds") or not with_spread
             if values and not whole and abs(fmean(values)) >= 10:
                 cells.append(f"{fmean(values):.4g}")
-            elif values and column == "seconds":  # short epochs have as many decimals as longer ones
-                cells.append(f"{fmean(values):.4f}")
+            elif values and column == "seconds" and 5e-5 <= fmean(values) < 1e3:
+                cells.append(f"{fmean(values):.4f}")  # short epochs have as many decimals as longer ones
             else:
                 cells.append(number(fmean(values)) if alone and values else of_seeds(values))
         mark, style = ("★ ", "bold") if epoch == best else ("", "")

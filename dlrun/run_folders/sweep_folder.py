@@ -182,7 +182,8 @@ class Sweep:
         """The command that resumes the sweep, with --parts, and --ray with its address, if needed."""
         words = ["dlrun", "sweep", "--resume", str(self.folder)]
         words += ["--parts", str(parts)] if parts else []
-        return quoted([*words, *(["--ray", ray] if ray else [])])
+        words += ["--ray"] if ray else []
+        return quoted([*words, *([ray] if ray and ray != "auto" else [])])  # alone it finds the cluster
 
     @contextmanager
     def lock(self, *, is_shared: bool = False) -> Iterator[None]:

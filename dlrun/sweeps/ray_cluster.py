@@ -6,20 +6,18 @@ import atexit
 import os
 import re
 import signal
-import socket
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from dlrun.errors import RunFailed, UserError, one_line, shortened
 from dlrun.run_folders.sweep_folder import Sweep
+from dlrun.sweeps.ray_address import AUTO, LOCAL, known, settle_token
 from dlrun.system import machine
 from dlrun.system.children import HAS_SERVER
 
-AUTO, LOCAL = "auto", "local"
-# A word behind --ray that is none is CONFIG or KEY=VALUES.
-ADDRESS = re.compile(rf"{AUTO}|{LOCAL}|ray://[^\s=]+|[^\s=:,]+:\d+|\d+(\.\d+){{3}}")
 # The usage statistics of Ray are not sent, its watch over the memory kills no run, and runs have the priority
 # of the command. The older autoscaler, of no use either, would have to be killed, a second after SIGTERM.
 _OF_LOCAL = {
@@ -28,12 +26,6 @@ _OF_LOCAL = {
     "RAY_worker_niceness": "0",
     "RAY_enable_autoscaler_v2": "1",
 }
-_JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
-_PATIENCE = 5.0  # seconds until an address that does not answer is given up
-# The first bytes of any client of HTTP/2, and of gRPC with it: a server sends its settings at once (RFC 9113,
-# 3.4). The fourth byte of a frame is its type.
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-_SETTINGS = 4
 _STORE = 100 * 2**20  # bytes for Ray's objects, of which a sweep has none
 _LONGEST = 200  # characters of an error of Ray, some of which fill pages
 
@@ -61,7 +53,7 @@ class Demand:
 class Cluster:
     """The machines that have joined a Ray cluster."""
 
-    address: str  # as the user named it
+    address: str
     nodes: tuple[Node, ...]
     is_own: bool = False  # started by this command, on its machine
 
@@ -119,7 +111,8 @@ class Cluster:
         cores, gpus = (sum(each) for each in zip(*((n.cores, n.gpus) for n in self.nodes), strict=True))
         counts = {"node": len(self.nodes), "CPU": cores} | ({"GPU": gpus} if gpus else {})
         words = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()]
-        return f"Ray: {', '.join(words)}"
+        where = "started on this machine" if self.is_own else f"at {self.address}"
+        return f"Ray {where}: {', '.join(words)}"
 
 
 def load_ray() -> Any:
@@ -137,13 +130,15 @@ def connect(address: str) -> Cluster:
     The process leaves it when it exits. Raises UserError if that is no address, or Ray is not installed;
     RunFailed if no cluster answers there.
     """
-    found = _known() if address == AUTO else address
-    if found != LOCAL and not re.fullmatch(r"\S+:\S+", found):
-        fix = f"write --ray alone, --ray {LOCAL}, or an address such as 10.0.0.1:6379"
-        raise UserError(f"{shortened(found)!r} is no address of a Ray cluster", where="--ray", fix=fix)
+    found = known() if address == AUTO else address
     if found.startswith("ray://"):
         fix = "run the command on a node, which sees the runs folder too, with --ray HOST:6379"
         raise UserError("dlrun is no Ray client", where=f"--ray {found}", fix=fix)
+    if found != LOCAL and not re.fullmatch(r"\S+:\d{1,5}", found):
+        fix = f"write --ray alone, --ray {LOCAL}, or an address such as 10.0.0.1:6379"
+        raise UserError(f"{shortened(found)!r} is no address of a Ray cluster", where="--ray", fix=fix)
+    if found != LOCAL:
+        settle_token(found)
     ray = load_ray()
     atexit.register(ray.shutdown)  # it comes before Ray's own call, which would sleep half a second first
     before = signal.getsignal(signal.SIGTERM)
@@ -153,47 +148,18 @@ def connect(address: str) -> Cluster:
             cores = machine.cores()
             _initialise(ray, LOCAL, num_cpus=cores, object_store_memory=_STORE, include_dashboard=False)
         else:
-            _reach(found)
-            _initialise(ray, found)
+            with _without_stderr():
+                _initialise(ray, found)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        fix = f"ray start --head starts one; --ray {LOCAL} trains on this machine"
-        raise RunFailed(f"no Ray cluster answers: {said(error)}", where=f"--ray {found}", fix=fix) from error
+        what, fix = "Ray cannot be started here", "leave out --ray"
+        if found != LOCAL:
+            what = "the Ray cluster cannot be joined"
+            fix = "look whether Ray and Python have its versions here, and whether its token is here"
+        raise RunFailed(f"{what}: {said(error)}", where=f"--ray {found}", fix=fix) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray's would end the process by an exception at any point
     nodes = tuple(_node(each) for each in ray.nodes() if each["Alive"])
-    return Cluster(address, nodes, is_own=found == LOCAL)
-
-
-def _known() -> str:
-    """The address in RAY_ADDRESS, else that of the cluster that `ray start` joined here, else LOCAL.
-
-    Ray itself would also join what another command has started for itself, and leave with it.
-    """
-    named = os.environ.get("RAY_ADDRESS")
-    if named and named != AUTO:
-        return named
-    with suppress(OSError, ValueError):
-        joined = _JOINED.read_text(encoding="utf-8").strip()
-        _reach(joined)
-        return joined
-    return LOCAL
-
-
-def _reach(address: str) -> None:
-    """Raise OSError if no server of gRPC, as Ray's is, answers at HOST:PORT: Ray would ask for minutes.
-
-    Raises ValueError without a port.
-    """
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=_PATIENCE) as reached:
-        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
-            return
-        reached.sendall(_PREFACE)
-        frame = b""
-        while len(frame) <= 3 and (more := reached.recv(64)):
-            frame += more
-    if frame[3:4] != bytes([_SETTINGS]):
-        raise ConnectionError("something else listens there")
+    return Cluster(found, nodes, is_own=found == LOCAL)
 
 
 def _initialise(ray: Any, address: str, **options: Any) -> None:
@@ -206,6 +172,20 @@ def _initialise(ray: Any, address: str, **options: Any) -> None:
     if hasattr(ray_worker, "print_to_stdstream"):
         ray_worker.print_to_stdstream = lambda *_, **__: None
     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what is written to stderr meanwhile: Ray's C++ code says a line for each attempt to join."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def said(error: BaseException) -> str:

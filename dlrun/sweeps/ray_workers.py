@@ -5,8 +5,10 @@ They take runs and report as the worker processes of workers.py do.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,13 +18,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from dlrun.errors import RunFailed
 from dlrun.sweeps.messages import Message
+from dlrun.sweeps.ray_address import reach
 from dlrun.sweeps.ray_cluster import Demand, load_ray, said
 from dlrun.sweeps.ray_node import SAME_EVERYWHERE, NodeWorker
 from dlrun.sweeps.worker_process import serve_actor
 from dlrun.sweeps.workers import start_server
 from dlrun.system import children
 
+_LOOK = 5.0  # seconds between two looks whether the cluster is there
+_GONE = 20.0  # seconds after which one that does not answer has ended: after 60 Ray ends this process
 _STOPPED = 128 + signal.SIGTERM  # the exit code of a run that was told to stop
 MOST_LOSSES = 3  # of a run that completes no epoch between them
 
@@ -64,12 +70,17 @@ class RayWorkers:
         self._all: list[_Worker] = []
         self._stopped = set[Path]()
         self._begun = dict[Path, int]()  # the epoch from which a run went on
+        self._address: str = self._ray.get_runtime_context().gcs_address
+        self._looked, self._has_ended = time.monotonic(), False
         self._lost = dict[Path, tuple[int, int]]()  # the epoch from which it did, and how often it was lost
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._has_ended:  # no call of Ray would return
+            self._leave()
+            return
         closed = []
         for worker in self._all:
             if self._has_begun(worker):
@@ -111,6 +122,8 @@ class RayWorkers:
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """Yield the messages that arrive within so many seconds."""
+        if time.monotonic() > self._looked + _LOOK:
+            self._look()
         self._make_room()
         waiting = {worker.messages: worker for worker in self._all if worker.folder is not None}
         if not waiting:
@@ -124,6 +137,7 @@ class RayWorkers:
             try:
                 arrived: list[Message] = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
+                self._look()
                 is_away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
                 yield self._loss(worker, folder, "its node does not answer" if is_away else said(error))
                 continue
@@ -162,6 +176,35 @@ class RayWorkers:
             for worker in [each for each in self._all if each.folder is None]:
                 self._end(worker)
 
+    def _look(self) -> None:
+        """Raise RunFailed if the cluster has ended: it has not answered for _GONE seconds."""
+        until = time.monotonic() + _GONE
+        while True:
+            try:
+                reach(self._address)
+            except OSError as error:
+                if time.monotonic() > until:
+                    self._has_ended = True
+                    what = f"the Ray cluster has ended: {said(error)}"
+                    fix = "start it again, or train on this machine with --ray local"
+                    raise RunFailed(what, where=self._address, fix=fix) from error
+                time.sleep(1)
+            else:
+                self._looked = time.monotonic()
+                return
+
+    def _leave(self) -> None:
+        """Leave a cluster that has ended: the processes that this one began save their runs and exit.
+
+        Ray's own end would wait for the cluster, and break down.
+        """
+        atexit.register(_exit_at_once)  # the last to be registered is the first to be called
+        for worker in self._all:
+            if worker.pipe:
+                worker.pipe.close()
+            if worker.process:
+                worker.process.join()
+
     def _loss(self, worker: _Worker, folder: Path, reason: str) -> Message:
         """The end of a run whose worker is lost: of one to go on with, or of one that was lost too often."""
         self._end(worker)
@@ -185,3 +228,10 @@ class RayWorkers:
         if worker.pipe:
             worker.pipe.close()
         self._all.remove(worker)
+
+
+def _exit_at_once() -> None:
+    """End this process as a failed one, with nothing else that is registered for its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(RunFailed.exit_code)

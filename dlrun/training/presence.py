@@ -115,11 +115,12 @@ class Presence:
         while waiting.is_alive():
             waiting.join(_BEAT)
             if time.monotonic() - self._heard > seconds_of(self.timeout):
-                raise self._out_of_reach()
+                what = f"the machine of the first process did not answer for {self.timeout}"
+                raise self._failed(what)
         for error in found:
             raise error
         if not met and not done:
-            raise self._out_of_reach()
+            raise self._without_store()
         return not done
 
     def lost(self, error: RuntimeError) -> RunFailed:
@@ -131,7 +132,7 @@ class Presence:
         what = f"did not answer for {self.timeout}" if is_late else "has ended"
         found = list[RunFailed]()
         self._begin(lambda: found.append(self._lost(self._missing(is_late), what))).join(2 * _MOMENT)
-        return found[0] if found else self._out_of_reach()
+        return found[0] if found else self._without_store()
 
     def _missing(self, is_late: bool) -> list[int]:
         """The ranks that are lost: they have not said within a moment that they are left.
@@ -159,8 +160,9 @@ class Presence:
             return RunFailed(f"process {rank} of {self.size}{where}: {error}")
         return self._failed(f"process {rank} of {self.size}{where} {what}")
 
-    def _out_of_reach(self) -> RunFailed:
-        return self._failed(f"the machine of the first process did not answer for {self.timeout}")
+    def _without_store(self) -> RunFailed:
+        """The error if the store is gone: the launcher had it, on the machine of the first process."""
+        return self._failed("the launcher has ended, or the machine of the first process is out of reach")
 
     def _failed(self, what: str) -> RunFailed:
         fix = "look at that process, such as for a want of memory; all that was saved stays"

@@ -39,24 +39,29 @@ def taker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_they_train_an_epoch_in_turn_there_and_back(taker: Path) -> None:
+def test_they_train_an_epoch_in_turn_in_an_order_that_favours_none(taker: Path) -> None:
     log = taker / "log"
-    contestants = {name: ["taker", name, str(log), "3"] for name in "AB"}
-    [first, second] = by_turns(contestants, epochs=3, rounds=2)
-    assert log.read_text().split() == 2 * ["B0", "A0", "A1", "B1", "B2", "A2"]
+    contestants = {name: ["taker", name, str(log), "8"] for name in "ABC"}
+    [first, second] = by_turns(contestants, epochs=8, rounds=2)
+    turns_of = [log.read_text().split()[start : start + 3] for start in range(0, 48, 3)]
+    for number, of_epoch in enumerate(turns_of):
+        assert sorted(of_epoch) == [f"{name}{number % 8}" for name in "ABC"]
+    assert {of_epoch[0][0] for of_epoch in turns_of} == {of_epoch[2][0] for of_epoch in turns_of} == {*"ABC"}
     for found in (first, second):
-        assert {name: figures["name"] for name, figures in found.items()} == {"A": "A", "B": "B"}
-        assert all(len(figures["losses"]) == 3 and figures["whole"] > 0 for figures in found.values())
+        assert {name: figures["name"] for name, figures in found.items()} == {name: name for name in "ABC"}
+        assert all(len(figures["losses"]) == 8 and figures["whole"] > 0 for figures in found.values())
 
 
 def test_the_time_of_an_epoch_is_the_median_of_the_turns_after_the_first(
     taker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = (number**2 for number in count())  # the turns then take 1, 5, 9, 13, 17, 21, …
+    seconds = (number**2 for number in count())
     monkeypatch.setattr(turns, "perf_counter", lambda: next(seconds))
     contestants = {name: ["taker", name, str(taker / "log"), "4"] for name in "AB"}
-    [found] = by_turns(contestants, epochs=4, rounds=1)  # B A, A B, B A, A B
-    assert {name: figures["whole"] for name, figures in found.items()} == {"A": 21, "B": 17}
+    [found] = by_turns(contestants, epochs=4, rounds=1)
+    took = dict(zip((taker / "log").read_text().split(), (1, 5, 9, 13, 17, 21, 25, 29), strict=True))
+    for name in "AB":
+        assert found[name]["whole"] == sorted(took[f"{name}{epoch}"] for epoch in (1, 2, 3))[1]
 
 
 def test_one_that_fails_is_said_at_once_and_the_others_end(taker: Path) -> None:

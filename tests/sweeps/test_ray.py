@@ -28,7 +28,7 @@ from dlrun.config.registry import Parts
 from dlrun.console.commands.app import with_ray_address
 from dlrun.errors import RunFailed, UserError
 from dlrun.run_folders.sweep_folder import Sweep
-from dlrun.sweeps import ray_check, ray_cluster
+from dlrun.sweeps import ray_address, ray_check, ray_cluster
 from dlrun.sweeps.grid import settings_of_grid
 from dlrun.sweeps.messages import Message
 from dlrun.sweeps.planning import plan_sweep
@@ -74,12 +74,35 @@ def test_what_follows_the_option_is_its_address_only_if_it_looks_like_one(words:
     assert with_ray_address(words.split()) == meant.split()
 
 
+def test_a_clusters_token_is_used_only_where_the_cluster_was_joined(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ray gives it to a cluster that it finds itself, and never to an address that it is told."""
+    monkeypatch.setattr(ray_address, "JOINED", tmp_path / "ray_current_cluster")
+    assert not ray_address._is_joined_here("10.0.0.1:6379")
+    (tmp_path / "ray_current_cluster").write_text("10.0.0.1:6379")
+    joined = ["10.0.0.1:6379", "localhost:6379", "127.0.0.1:6379", "127.0.0.1:6380", "10.0.0.2:6379"]
+    assert [ray_address._is_joined_here(address) for address in joined] == [True, True, True, False, False]
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not ray_address._has_token()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").touch()
+    assert ray_address._has_token()
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "a file")
+    assert ray_address._has_token()
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [
         ("nowhere", "'nowhere' is no address of a Ray cluster"),
         ("10.0.0.1", "'10.0.0.1' is no address of a Ray cluster"),
         ("", "'' is no address of a Ray cluster"),
+        ("head:", "'head:' is no address of a Ray cluster"),
+        ("head:port", "'head:port' is no address of a Ray cluster"),
         ("ray://10.0.0.1:10001", "dlrun is no Ray client"),
     ],
 )
@@ -92,14 +115,18 @@ def test_the_address_is_that_of_the_environment_or_the_one_joined_here_that_stil
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_cluster, "_JOINED", tmp_path / "ray_current_cluster")
-    assert ray_cluster._known() == "local"
+    monkeypatch.setattr(ray_address, "JOINED", tmp_path / "ray_current_cluster")
+    assert ray_address.known() == "local"
     with answering(SETTINGS[:3], SETTINGS[3:]) as address:
         (tmp_path / "ray_current_cluster").write_text(f"{address}\n")
-        assert ray_cluster._known() == address
-    assert ray_cluster._known() == "local", "that cluster has ended"
+        assert ray_address.known() == address
+    assert ray_address.known() == "local", "that cluster has ended"
+    with answering() as address:
+        monkeypatch.setattr(ray_address, "_PATIENCE", 0.3)
+        (tmp_path / "ray_current_cluster").write_text(address)
+        assert ray_address.known() == address, "that cluster is busy"
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert ray_cluster._known() == "head:6379"
+    assert ray_address.known() == "head:6379"
 
 
 @pytest.mark.parametrize(
@@ -108,9 +135,15 @@ def test_the_address_is_that_of_the_environment_or_the_one_joined_here_that_stil
 def test_an_address_at_which_no_cluster_answers_is_given_up_before_ray_asks_it(
     pieces: Sequence[bytes], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "_PATIENCE", 0.3)
+    monkeypatch.setattr(ray_address, "_PATIENCE", 0.3)
     with answering(*pieces) as address, pytest.raises(OSError, match=said):
-        ray_cluster._reach(address)
+        ray_address.reach(address)
+
+
+def test_one_that_answers_byte_by_byte_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_address, "_PATIENCE", 0.25)  # 0.1 between two bytes
+    with answering(b"\0", b"\0", b"\0", SETTINGS[3:]) as address, pytest.raises(OSError, match="timed out"):
+        ray_address.reach(address)
 
 
 @contextmanager
@@ -149,8 +182,8 @@ def test_runs_are_dealt_to_the_nodes_with_gpus_if_there_are_any() -> None:
     mixed = cluster(8, 8, 16, gpus=(2, 1))
     assert [mixed.of(device).at_once(device, None) for device in ("auto", "cuda", "cpu")] == [3, 3, 32]
     assert mixed.of("auto").at_once("auto", 2) == 6
-    assert str(mixed.of("cuda")) == "Ray: 2 nodes, 16 CPUs, 3 GPUs"
-    assert str(cluster(1)) == "Ray: 1 node, 1 CPU"
+    assert str(mixed.of("cuda")) == "Ray at local: 2 nodes, 16 CPUs, 3 GPUs"
+    assert str(replace(cluster(1), is_own=True)) == "Ray started on this machine: 1 node, 1 CPU"
     with pytest.raises(UserError, match="Ray chooses the GPU of each run, and device is cuda:1"):
         mixed.of("cuda:1")
     with pytest.raises(UserError, match="no node of this Ray cluster has a GPU"):
@@ -389,7 +422,7 @@ def test_its_runs_are_bit_for_bit_those_of_worker_processes(
 ) -> None:
     done = dlrun("sweep", config, *WORDS, "--ray", address)
     assert (done.code, done.err) == (0, "")
-    assert "Ray: 2 nodes, 2 CPUs, 2 GPUs" in done.out
+    assert f"Ray at {address}: 2 nodes, 2 CPUs, 2 GPUs" in done.out
     assert "4/4 runs are done" in done.out
     here = dlrun("sweep", config, *WORDS, "--jobs", 2, "--runs-dir", tmp_path / "here")
     assert here.code == 0
@@ -521,6 +554,72 @@ def test_in_a_cluster_of_its_own_a_kill_loses_nothing_and_leaves_no_process(
         assert sum(len(trial.run.summary().get("resumed", ())) for trial in sweep.trials) == 1
     assert figures(sweep) == whole
     assert not list(sweep.folder.glob("sockets*.json"))
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+size = {"num_cpus": 2, "object_store_memory": 10**8, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=size)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@contextmanager
+def cluster_apart(**environment: str) -> Iterator[tuple[str, Any]]:
+    """A cluster of a process of its own, and its address; it ends when the process's stdin is closed."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        env=os.environ | ray_cluster._OF_LOCAL | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert started.stdout and started.stdin
+    try:
+        yield started.stdout.readline().strip(), started
+    finally:
+        started.stdin.close()
+        started.wait(60)
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_cluster_that_ends_ends_the_sweep_with_its_runs_saved(
+    dlrun: Dlrun, dlrun_process: Start, config: Path, runs_dir: Path, whole: dict[str, Any]
+) -> None:
+    """Ray itself would end the command after a minute, without a word of what to do."""
+    with cluster_apart() as (address, started):
+        process = dlrun_process("sweep", config, *LONG, "--plain", "--jobs", 2, "--ray", address)
+        sweep = begun(process, runs_dir)
+        started.stdin.close()
+        _, err = process.communicate(timeout=100)
+    lines = [f"  resume: dlrun sweep --resume {sweep.folder} --ray {address}", ""]
+    assert process.returncode == 1
+    assert "error: the Ray cluster has ended: Connection refused" in err
+    assert err.split("\n")[-2:] == lines, "and nothing of Ray's behind it"
+    until(lambda: not any(is_in_use(trial.run.folder) for trial in sweep.trials))
+    assert dlrun("sweep", "--resume", sweep.folder, "--jobs", 2).code == 0
+    assert figures(sweep) == whole
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_cluster_that_asks_for_a_token_is_not_said_to_be_missing(
+    dlrun_process: Start, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with cluster_apart(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="a" * 64) as (address, _):
+        process = dlrun_process("sweep", config, *WORDS, "--ray", address)
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    error, where, fix = err.strip().splitlines()
+    assert (error, where) == ("error: this Ray cluster asks for a token", f"  where: --ray {address}")
+    assert "set RAY_AUTH_MODE=token" in fix
 
 
 DEADLY = '''

@@ -141,7 +141,7 @@ def with_ray_address(words: list[str]) -> list[str]:
     """
     if "--ray" not in words:
         return words
-    from dlrun.sweeps.ray_cluster import ADDRESS, AUTO
+    from dlrun.sweeps.ray_address import ADDRESS, AUTO
 
     at = words.index("--ray")
     following = words[at + 1 : at + 2]

@@ -47,6 +47,8 @@ def blocks(
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
         ):
+            if not len(starts) and layout.width > 1:  # nothing but blank lines
+                continue
             whole = {at for at in figures if not columns[at].has_fractions}
             if whole and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
                 figures -= whole
@@ -88,13 +90,17 @@ def _chunks(pieces: Iterator[bytes], first: int, separator: str) -> Iterator[tup
         if len(rest) > _MOST_WITHOUT_END:
             raise Irregular
         while line < first and (end := rest.find(b"\n")) >= 0:
+            if _has_lone_carriages(rest[: end + 1]):
+                raise Irregular
             rest, line = rest[end + 1 :], line + 1
         if line == first and (cut := _last_end(rest)):
             chunk, rest = rest[:cut], rest[cut:]
             starts, lines = _starts(chunk, line, separator)
             yield chunk, starts
             line = first = line + lines
-    if line == first and rest:
+    if line < first:  # such as in a file whose lines end with a carriage return
+        raise Irregular
+    if rest:
         starts, _ = _starts(rest + b"\n", line, separator)
         yield rest + b"\n", starts
 
@@ -120,20 +126,24 @@ def _starts(chunk: bytes, line: int, separator: str) -> tuple[Sequence[int], int
 
     Raises Irregular for quotes and carriage returns that are no part of plain CSV.
     """
-    has_carriages = b"\r" in chunk
-    if has_carriages and chunk.count(b"\r") != chunk.count(b"\r\n"):
+    if _has_lone_carriages(chunk):
         raise Irregular
     newlines, are_outside = _ends(chunk)
     if b'"' in chunk:
         _refuse_stray_quotes(chunk, separator)
     starts = np.concatenate([[0], newlines[:-1] + 1])
     lengths = newlines - starts
-    if has_carriages:
+    if b"\r" in chunk:
         lengths -= np.frombuffer(chunk, np.uint8)[np.maximum(newlines - 1, 0)] == ord("\r")
     are_rows = np.concatenate([[True], are_outside[:-1]]) & (lengths > 0)
     if are_rows.all():
         return range(line, line + len(newlines)), len(newlines)
     return (line + np.flatnonzero(are_rows)).tolist(), len(newlines)
+
+
+def _has_lone_carriages(chunk: bytes) -> bool:
+    """True if a carriage return stands elsewhere than before a newline."""
+    return chunk.count(b"\r") != chunk.count(b"\r\n")
 
 
 def _refuse_stray_quotes(chunk: bytes, separator: str) -> None:
@@ -203,12 +213,23 @@ def _refuse_others(chunk: bytes, arrays: Sequence[Any], layout: Layout) -> None:
         may_be_again = not _is_figures(array) and pc.any(pc.starts_with(array, name)).as_py()
         if may_be_again and name in array.unique().to_pylist():
             raise Irregular
-    if all(array.null_count for array in arrays):
-        are_empty = np.ones(len(arrays[0]), bool)
-        for array in arrays:
-            are_empty &= ~are_there(array)
-        if are_empty.any():
-            raise Irregular
+    are_empty = _are_empty(arrays[0])
+    for array in arrays[1:]:
+        if not are_empty.any():
+            return
+        are_empty &= _are_empty(array)
+    if are_empty.any():
+        raise Irregular
+
+
+def _are_empty(array: Any) -> np.ndarray:
+    """True for each cell of a column that is missing, or nothing but white space."""
+    import pyarrow.compute as pc
+
+    if not _is_figures(array):
+        stripped = pc.utf8_trim_whitespace(array)
+        array = pc.if_else(pc.equal(stripped, ""), None, stripped)
+    return ~are_there(array)
 
 
 def column_of_array(array: Any, cells: CellReading, *, as_text: bool, are_words: bool = False) -> Column:

@@ -37,7 +37,7 @@ NUMBERS = st.sampled_from(
     ["1", "2.5", "-3e2", "+4", ".5", "7.", "0", "007", "0042", "", "NA", "nan", " 6 ", "1e-300"]
 )
 ODD = st.sampled_from(
-    ["x", "inf", "1e400", "1_0", "0x10", "?", "é", "a b", 'say "so"', "two\nlines", "1,5", "#1"]
+    ["x", "inf", "1e400", "1_0", "0x10", "?", "é", "a b", 'say "so"', "two\nlines", "1,5", "#1", "  ", "\n"]
 )
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)
 
@@ -181,6 +181,35 @@ def test_what_is_no_row_is_noted_in_a_large_file_too(tmp_path: Path, monkeypatch
     ).notes
     assert note == "line 102 ('Sum') sums up the rows: passed over"
     assert dict(table.guessed) == {"separator": ";", "decimal": ","}
+
+
+ROWS = b"1.5,2.5\n" * 50
+ROWS_OR_NOT = {
+    "blank lines at the end": b"ab,cdef\n" + ROWS + b"\n" * 40,
+    "a sum before blank lines": b"ab,cdef\n" + ROWS + b"Sum,125\n" + b"\n" * 40,
+    "blank lines amid": b"ab,cdef\n" + ROWS + b"\n" * 40 + ROWS,
+    "a row of spaces": b"ab,cdef\n" + ROWS + b"  ,\t \n" + ROWS,
+    "a row of quoted newlines": b"ab,cdef\n" + ROWS + b'"\n","\n"\n' + ROWS,
+    "words and a row of spaces": b"ab,cdef\n" + b"x,y\n" * 50 + b"  ,  \n" + ROWS,
+    "one column that ends with spaces": b"ab\n" + b"1.5\n" * 50 + b"  \n",
+    "one column with a blank line": b"ab\n" + b"1.5\n" * 50 + b"\n" * 40 + b"2.5\n",
+    "a header that ends with a carriage return": b"ab,cdef\r" + ROWS,
+    "a header that ends with two": b"ab,cdef\r\r\n" + ROWS,
+    "rows that end with carriage returns": b"ab,cdef\r" + ROWS.replace(b"\n", b"\r"),
+}
+
+
+@pytest.mark.parametrize("size", [32, 4096])
+@pytest.mark.parametrize("content", ROWS_OR_NOT.values(), ids=[*ROWS_OR_NOT])
+def test_a_large_file_has_the_rows_and_notes_of_a_small_one(
+    content: bytes, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.data.table_files.csv_blocks._BLOCK", size)
+    (tmp_path / "small.csv").write_bytes(content)
+    expected = read_table(tmp_path / "small.csv", Reading())
+    found = large(tmp_path, monkeypatch, content, Reading())
+    assert list(found.lines) == list(expected.lines) and found.notes == expected.notes
+    assert all(is_same(found.columns[name], column) for name, column in expected.columns.items())
 
 
 def test_a_strict_reading_keeps_invisible_characters_in_a_large_file_as_in_a_small_one(
