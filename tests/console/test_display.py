@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import Any, TextIO
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from dlrun.config.loading import load_config
@@ -770,6 +771,14 @@ def test_the_seconds_of_epochs_have_as_many_decimals(terminal: Terminal) -> None
         out().print(epochs_table(["train_loss"], rows, best=None, with_rate=False, width=80))
     figures = terminal.getvalue().split()
     assert [figures[-4], figures[-1]] == ["0.0008", "0.0123"]
+    for seconds, said in [(3e-5, "3e-05"), (1234.5678, "1235")]:
+        with redirect_stdout(terminal):
+            out().print(
+                epochs_table(
+                    ["train_loss"], {1: {"seconds": [seconds]}}, best=None, with_rate=False, width=80
+                )
+            )
+        assert terminal.getvalue().split()[-1] == said
 
 
 def test_a_sentence_is_broken_at_words_in_a_terminal_and_is_one_line_elsewhere(terminal: Terminal) -> None:
@@ -781,6 +790,17 @@ def test_a_sentence_is_broken_at_words_in_a_terminal_and_is_one_line_elsewhere(t
         said = stream.getvalue().splitlines()
         assert len(said) == lines and max(map(len, said[:-1]), default=0) <= 100
         assert " ".join(line.strip() for line in said) == sentence, "no hyphen ends a line"
+
+
+def test_a_sentence_of_wide_signs_is_broken_before_the_edge(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with redirect_stdout(terminal):
+        say_sentence(" ".join(["深層学習の実験"] * 12))
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) == 3 and max(map(cell_len, lines)) <= 80
+    assert "".join(lines).split() == ["深層学習の実験"] * 12
 
 
 def test_the_paragraphs_of_a_help_fill_the_lines(

@@ -165,6 +165,13 @@ def answering(*pieces: bytes) -> Iterator[str]:
         serving.join()
 
 
+@pytest.mark.parametrize(
+    ("ray", "words"), [(None, ""), ("auto", " --ray"), ("local", " --ray local"), ("h:1", " --ray h:1")]
+)
+def test_the_command_that_resumes_names_the_cluster_as_it_was_named(ray: str | None, words: str) -> None:
+    assert Sweep(Path("runs/s"), {}).resume_command(None, ray) == f"dlrun sweep --resume runs/s{words}"
+
+
 # --------------------------------------------------------------------------- cores and GPUs
 
 

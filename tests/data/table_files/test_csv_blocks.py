@@ -193,6 +193,7 @@ ROWS_OR_NOT = {
     "words and a row of spaces": b"ab,cdef\n" + b"x,y\n" * 50 + b"  ,  \n" + ROWS,
     "one column that ends with spaces": b"ab\n" + b"1.5\n" * 50 + b"  \n",
     "one column with a blank line": b"ab\n" + b"1.5\n" * 50 + b"\n" * 40 + b"2.5\n",
+    "one column with a block of blank lines": b"abc\n" + b"1.5\n" * 7 + b"\n" * 32 + b"2.5\n" * 8,
     "a header that ends with a carriage return": b"ab,cdef\r" + ROWS,
     "a header that ends with two": b"ab,cdef\r\r\n" + ROWS,
     "rows that end with carriage returns": b"ab,cdef\r" + ROWS.replace(b"\n", b"\r"),
@@ -258,6 +259,15 @@ def test_rows_of_blocks_know_their_lines(tmp_path: Path, end: str, size: int) ->
         text_file(PackedFile.at(path)), Layout("", ",", ".", ("a", "b"), 2, 2), CellReading(), size
     )
     assert list(gathered.lines) == [2, 4, 5, 7]
+
+
+def test_only_what_may_be_no_row_is_left_to_the_csv_module(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"a,b\n,1\n2,\n3,4")
+    text = text_file(PackedFile.at(path))
+    assert by_blocks(text, Layout("", ",", ".", ("a", "b"), 2, 2), CellReading(), 4096).rows == 3
+    with pytest.raises(Irregular):  # the rows begin behind the end
+        by_blocks(text, Layout("", ",", ".", ("a", "b"), 9, 2), CellReading(), 4096)
 
 
 def test_the_lines_of_a_text_are_counted(tmp_path: Path) -> None:
