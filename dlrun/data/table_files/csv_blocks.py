@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -20,8 +23,10 @@ from dlrun.data.table_files.gathered_columns import CellReading, Piece
 from dlrun.data.table_files.headers import COMMENT
 from dlrun.data.table_files.layouts import Layout
 from dlrun.data.table_files.text_encodings import INVISIBLE, TextFile
+from dlrun.system import machine
 
 _BLOCK = 2**22  # bytes
+_MOST_THREADS = 4  # that parse blocks; one more looks for their rows
 _MOST_WITHOUT_END = 2**26  # bytes of a row: a quote may never be closed
 _LONGEST_CELL = 131_072  # characters, as in the csv module
 _HIDDEN = tuple(sign.encode() for sign in INVISIBLE)
@@ -40,33 +45,51 @@ def blocks(
 
     if layout.separator == WHITESPACE or len(layout.separator.encode()) != 1:
         raise Irregular
-    columns: list[Column] = []
-    figures: set[int] = set()  # columns that were all numbers in the last block, and may be again
-    words: set[str] = set()  # names of those that were not
-    with text.file.opened() as raw:
+    last, parse = Piece((), ()), _Parser(layout, cells, is_strict)
+    threads = min(_MOST_THREADS, machine.cores())
+    with text.file.opened() as raw, ThreadPoolExecutor(threads) as pool:
+        ahead = deque[Future[Piece]]()
         for chunk, starts in _chunks(
             _utf8(raw, text.encoding, size or _BLOCK), layout.first, layout.separator
         ):
             if not len(starts) and layout.width > 1:  # nothing but blank lines
                 continue
-            whole = {at for at in figures if not columns[at].has_fractions}
-            if whole and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
-                figures -= whole
-            arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
-            if len(arrays[0]) != len(starts):
-                raise Irregular  # such as a line of spaces
-            if not is_strict:
-                _refuse_others(chunk, arrays, layout)
-            columns = [
-                column_of_array(array, cells, as_text=name in cells.texts, are_words=name in words)
-                for name, array in zip(layout.names, arrays, strict=False)
-            ]
-            figures = {at for at, column in enumerate(columns) if column.codes is None and not column.odd}
-            words = {name for at, name in enumerate(layout.names) if at not in figures}
-            yield Piece(starts, columns)
+            ahead.append(pool.submit(parse, chunk, starts, last.columns))
+            if len(ahead) > threads or not last.columns:  # the others are parsed as the first one was
+                yield (last := ahead.popleft().result())
+        while ahead:
+            yield (last := ahead.popleft().result())
     pa.system_memory_pool().release_unused()
-    if columns and not is_strict and is_sum([columns[0].cell(len(columns[0]) - 1), ""]):
+    if last.columns and not is_strict and is_sum([last.columns[0].cell(len(last.lines) - 1), ""]):
         raise Irregular
+
+
+@dataclass(frozen=True)
+class _Parser:
+    """A parser of blocks, of which several are parsed at a time."""
+
+    layout: Layout
+    cells: CellReading
+    is_strict: bool
+
+    def __call__(self, chunk: bytes, starts: Sequence[int], before: Sequence[Column]) -> Piece:
+        """The rows of a block, faster if its columns are of the same kinds as those of a block `before`."""
+        layout, cells = self.layout, self.cells
+        figures = {at for at, column in enumerate(before) if column.codes is None and not column.odd}
+        words = {layout.names[at] for at in range(len(before)) if at not in figures}
+        whole = {at for at in figures if not before[at].has_fractions}
+        if whole and _may_hold_codes(chunk, layout.separator):  # only a text tells 007 from 7
+            figures -= whole
+        arrays = _parsed(chunk, layout, cells, figures, has_newlines=not isinstance(starts, range))
+        if len(arrays[0]) != len(starts):
+            raise Irregular  # such as a line of spaces
+        if not self.is_strict:
+            _refuse_others(chunk, arrays, layout)
+        columns = [
+            column_of_array(array, cells, as_text=name in cells.texts, are_words=name in words)
+            for name, array in zip(layout.names, arrays, strict=False)
+        ]
+        return Piece(starts, columns)
 
 
 def _utf8(raw: IO[bytes], encoding: str, size: int) -> Iterator[bytes]:
@@ -173,7 +196,8 @@ def _parsed(
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(chunk),
-            pa_csv.ReadOptions(column_names=names, block_size=len(chunk) + 1),
+            # Threads of pyarrow's own that have just begun abort a process that ends then.
+            pa_csv.ReadOptions(column_names=names, block_size=len(chunk) + 1, use_threads=False),
             pa_csv.ParseOptions(
                 delimiter=layout.separator,
                 newlines_in_values=has_newlines,

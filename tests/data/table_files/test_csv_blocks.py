@@ -187,6 +187,7 @@ ROWS = b"1.5,2.5\n" * 50
 ROWS_OR_NOT = {
     "blank lines at the end": b"ab,cdef\n" + ROWS + b"\n" * 40,
     "a sum before blank lines": b"ab,cdef\n" + ROWS + b"Sum,125\n" + b"\n" * 40,
+    "codes behind whole numbers": b"ab,cdef\n" + b"123,2\n" * 200 + b"007,2\n" * 200,
     "blank lines amid": b"ab,cdef\n" + ROWS + b"\n" * 40 + ROWS,
     "a row of spaces": b"ab,cdef\n" + ROWS + b"  ,\t \n" + ROWS,
     "a row of quoted newlines": b"ab,cdef\n" + ROWS + b'"\n","\n"\n' + ROWS,
