@@ -155,12 +155,12 @@ def table(measured: dict[str, Any]) -> list[str]:
             ]
         )
     return [
-        f"784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch has 235 steps, their "
-        f"loss and accuracy, and loss and accuracy on the test set; for dlrun also rows, saves and its table "
-        f"in a pipe. dlrun, the careful loop, their products alone and the libraries take turns, an epoch "
-        f"each; the others run by themselves. The time of a round is the median of its epochs without the "
-        f"first; "
-        f"{rounds_of(measured)}, most of them of only dlrun and the careful loop, with one thread as well.",
+        "784-200-60-10, ReLU, cross entropy, SGD 1e-2, batch 256, float32. An epoch has 235 steps, their "
+        "loss and accuracy, and loss and accuracy on the test set; for dlrun also rows, saves and its table "
+        "in a pipe. dlrun, the careful loop, their products alone and the libraries take turns, an epoch "
+        "each, in a random order; the others run by themselves. The time of a round is the median of its "
+        f"epochs without the first; {rounds_of(measured)}, most of them of only dlrun and the careful loop, "
+        "with one thread as well.",
         "",
         *([] if measured["real"] else [STAND_IN, ""]),
         *markdown(

@@ -1,4 +1,4 @@
-"""CSV files in blocks of some MiB, parsed by pyarrow: much faster than by the csv module, the same cells.
+"""CSV files in blocks of a MiB, parsed by pyarrow: much faster than by the csv module, the same cells.
 
 The csv module reads what pyarrow would read otherwise, or not at all: then Irregular is raised.
 """
@@ -25,7 +25,7 @@ from dlrun.data.table_files.layouts import Layout
 from dlrun.data.table_files.text_encodings import INVISIBLE, TextFile
 from dlrun.system import machine
 
-_BLOCK = 2**22  # bytes
+_BLOCK = 2**20  # bytes: larger ones are requested from the system and given back each time
 _MOST_THREADS = 4  # that parse blocks; one more looks for their rows
 _MOST_WITHOUT_END = 2**26  # bytes of a row: a quote may never be closed
 _LONGEST_CELL = 131_072  # characters, as in the csv module
