@@ -16,7 +16,7 @@ AUTO, LOCAL = "auto", "local"
 # A word behind --ray that is none is CONFIG or KEY=VALUES.
 ADDRESS = re.compile(rf"{AUTO}|{LOCAL}|ray://[^\s=]+|[^\s=:,]+:\d+|\d+(\.\d+){{3}}")
 JOINED = Path("/tmp/ray/ray_current_cluster")  # by the documentation of ray.init
-MODE = "RAY_AUTH_MODE"  # by the documentation of Ray: "token", else clients send none
+MODE = "RAY_AUTH_MODE"  # by the documentation of Ray: "token" or "k8s", else clients send none
 _PATIENCE = 5.0  # seconds until an address that does not answer is given up
 _HEADERS, _DATA, _SETTINGS = 1, 0, 4  # the types of frames of HTTP/2 (RFC 9113, 6)
 _ENDS_HEADERS, _ENDS_STREAM = 4, 1  # their flags
@@ -46,7 +46,11 @@ _CALL = _frame(
     + _header(b"content-type", b"application/grpc")
     + _header(b"te", b"trailers"),
 ) + _frame(_DATA, _ENDS_STREAM, 1, bytes(5))  # an empty message
-_STATUS, _UNAUTHENTICATED = b"grpc-status", b"grpc-status\x0216"  # 16, behind its length
+_UNAUTHENTICATED = b"16"  # a status of gRPC
+
+
+class _Busy(TimeoutError):
+    """A server that has taken a connection does not answer."""
 
 
 def known() -> str:
@@ -60,7 +64,7 @@ def known() -> str:
     joined = _joined_here()
     try:
         reach(joined)
-    except TimeoutError:  # it is there, and busy
+    except _Busy:
         return joined
     except (OSError, ValueError):
         return LOCAL
@@ -91,7 +95,7 @@ def settle_token(address: str) -> None:
         return
     if asks and MODE not in os.environ and _is_joined_here(address) and _has_token():
         os.environ[MODE] = "token"
-    if asks != (os.environ.get(MODE) == "token"):
+    if asks != (os.environ.get(MODE, "").lower() in ("token", "k8s")):
         what = f"this Ray cluster asks for {'a' if asks else 'no'} token"
         fix = f"set {MODE}=token, with its token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
         raise RunFailed(what, where=f"--ray {address}", fix=fix if asks else f"set {MODE}=disabled")
@@ -105,15 +109,18 @@ def _joined_here() -> str:
 
 
 def _is_joined_here(address: str) -> bool:
-    """True of the address of the cluster that this machine has joined, maybe by a name of the machine's."""
+    """True of the address of the cluster that this machine has joined, or of its port on localhost."""
     (host, _, port), (_, _, joined) = address.rpartition(":"), _joined_here().rpartition(":")
     return address == _joined_here() or (host in ("localhost", "127.0.0.1") and port == joined)
 
 
 def _has_token() -> bool:
     """True if Ray would find a token here."""
-    named = any(os.environ.get(f"RAY_AUTH_TOKEN{of_file}") for of_file in ("", "_PATH"))
-    return named or Path("~/.ray/auth_token").expanduser().exists()
+    if any(os.environ.get(f"RAY_AUTH_TOKEN{of_file}") for of_file in ("", "_PATH")):
+        return True
+    with suppress(OSError, RuntimeError):  # of a user without a home
+        return Path("~/.ray/auth_token").expanduser().exists()
+    return False
 
 
 def _asks_for_token(address: str) -> bool | None:
@@ -121,8 +128,14 @@ def _asks_for_token(address: str) -> bool | None:
 
     Raises OSError and ValueError as `reach` does.
     """
-    answer = _answer(address, _CALL, lambda answer: _STATUS in answer)
-    return _UNAUTHENTICATED in answer if _STATUS in answer else None
+    found = _status(_answer(address, _CALL, lambda answer: _status(answer) is not None))
+    return None if found is None else found == _UNAUTHENTICATED
+
+
+def _status(answer: bytes) -> bytes | None:
+    """The status of gRPC in an answer, whose digits stand behind their number; None if it is not whole."""
+    _, name, rest = answer.partition(b"grpc-status")
+    return rest[1 : 1 + rest[0]] if name and len(rest) > 1 and len(rest) > rest[0] else None
 
 
 def _answer(address: str, request: bytes, is_whole: Callable[[bytes], bool]) -> bytes:
@@ -136,7 +149,11 @@ def _answer(address: str, request: bytes, is_whole: Callable[[bytes], bool]) -> 
         answer = b""
         while not is_whole(answer):
             reached.settimeout(max(until - time.monotonic(), 0.01))
-            if not (more := reached.recv(256)):
+            try:
+                more = reached.recv(256)
+            except TimeoutError as error:
+                raise _Busy("timed out") from error
+            if not more:
                 break
             answer += more
             if len(answer) > 3 and answer[3] != _SETTINGS:

@@ -69,9 +69,9 @@ class RayWorkers:
         )(NodeWorker)
         self._all: list[_Worker] = []
         self._stopped = set[Path]()
-        self._begun = dict[Path, int]()  # the epoch from which a run went on
         self._address: str = self._ray.get_runtime_context().gcs_address
         self._looked, self._has_ended = time.monotonic(), False
+        self._begun = dict[Path, int]()  # the epoch from which a run went on
         self._lost = dict[Path, tuple[int, int]]()  # the epoch from which it did, and how often it was lost
 
     def __enter__(self) -> RayWorkers:
@@ -87,8 +87,12 @@ class RayWorkers:
                 closed.append(worker.actor.close.remote())
             else:
                 self._ray.kill(worker.actor)
-        if closed:
-            self._ray.wait(closed, num_returns=len(closed))
+        while closed and self._ray.wait(closed, num_returns=len(closed), timeout=_LOOK)[1]:
+            try:
+                self._look()
+            except RunFailed:
+                self._leave()
+                raise
         for worker in list(self._all):
             self._end(worker)
             if worker.process:
@@ -203,7 +207,8 @@ class RayWorkers:
             if worker.pipe:
                 worker.pipe.close()
             if worker.process:
-                worker.process.join()
+                worker.process.terminate()  # its actor may outlive the cluster
+                worker.process.join(_GONE)
 
     def _loss(self, worker: _Worker, folder: Path, reason: str) -> Message:
         """The end of a run whose worker is lost: of one to go on with, or of one that was lost too often."""
@@ -232,6 +237,7 @@ class RayWorkers:
 
 def _exit_at_once() -> None:
     """End this process as a failed one, with nothing else that is registered for its end."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(RunFailed.exit_code)

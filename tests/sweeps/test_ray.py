@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing import Pipe
@@ -146,17 +146,55 @@ def test_one_that_answers_byte_by_byte_is_given_up_too(monkeypatch: pytest.Monke
         ray_address.reach(address)
 
 
+STATUS = SETTINGS + b"\0\0\x10\1\5\0\0\0\1@\x0bgrpc-status"  # a frame of headers begins
+
+
+@pytest.mark.parametrize(
+    ("pieces", "mode", "said"),
+    [
+        ((STATUS, b"\x02", b"1", b"6"), None, "asks for a token"),
+        ((STATUS + b"\x0216",), "disabled", "asks for a token"),
+        ((STATUS + b"\x0216",), "Token", ""),
+        ((STATUS, b"\x01", b"0"), None, ""),
+        ((STATUS + b"\x010",), "token", "asks for no token"),
+        ((STATUS[:9],), "token", "no Ray cluster answers: timed out"),
+    ],
+)
+def test_a_cluster_and_this_machine_have_to_agree_on_a_token(
+    pieces: Sequence[bytes], mode: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_address, "_PATIENCE", 0.6)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with answering(*pieces) as address, pytest.raises(RunFailed, match=said) if said else nullcontext():
+        ray_address.settle_token(address)
+
+
+def test_the_token_of_this_machine_is_sent_to_the_cluster_that_it_joined(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "")  # so that it is as before at the end
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a token")
+    monkeypatch.setattr(ray_address, "JOINED", tmp_path / "ray_current_cluster")
+    with answering(STATUS + b"\x0216") as address:
+        (tmp_path / "ray_current_cluster").write_text(address)
+        ray_address.settle_token(address)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
 @contextmanager
 def answering(*pieces: bytes) -> Iterator[str]:
     """The address of a server that answers the first message of its one client in these pieces."""
 
     def serve() -> None:
         with listening.accept()[0] as client:
-            client.recv(64)
+            client.recv(4096)
             for piece in pieces:
                 client.sendall(piece)
                 time.sleep(0.1)  # so that each is received by itself
-            client.recv(64)  # until the client has gone
+            client.recv(4096)  # until the client has gone
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = threading.Thread(target=serve, daemon=True)

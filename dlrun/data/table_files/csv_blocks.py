@@ -55,7 +55,7 @@ def blocks(
             if not len(starts) and layout.width > 1:  # nothing but blank lines
                 continue
             ahead.append(pool.submit(parse, chunk, starts, last.columns))
-            if len(ahead) > threads or not last.columns:  # the others are parsed as the first one was
+            if len(ahead) > threads or not last.columns:  # of the first one nothing is known
                 yield (last := ahead.popleft().result())
         while ahead:
             yield (last := ahead.popleft().result())
@@ -230,12 +230,11 @@ def _refuse_others(chunk: bytes, arrays: Sequence[Any], layout: Layout) -> None:
         raise Irregular
     if any(array.null_count < len(array) for array in arrays[len(layout.names) :]):
         raise Irregular
-    if not _is_figures(arrays[0]) and pc.any(pc.starts_with(arrays[0], COMMENT)).as_py():
+    if not _is_figures(arrays[0]) and pc.any(pc.starts_with(_stripped(arrays[0]), COMMENT)).as_py():
         raise Irregular
     if (at := layout.telling) is not None and at < len(arrays):
-        array, name = arrays[at], layout.header[at]
-        may_be_again = not _is_figures(array) and pc.any(pc.starts_with(array, name)).as_py()
-        if may_be_again and name in array.unique().to_pylist():
+        name = layout.header[at]
+        if not _is_figures(arrays[at]) and pc.any(pc.equal(_stripped(arrays[at]), name)).as_py():
             raise Irregular
     are_empty = _are_empty(arrays[0])
     for array in arrays[1:]:
@@ -251,9 +250,16 @@ def _are_empty(array: Any) -> np.ndarray:
     import pyarrow.compute as pc
 
     if not _is_figures(array):
-        stripped = pc.utf8_trim_whitespace(array)
+        stripped = _stripped(array)
         array = pc.if_else(pc.equal(stripped, ""), None, stripped)
     return ~are_there(array)
+
+
+def _stripped(array: Any) -> Any:
+    """Texts without white space around them."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_trim_whitespace(array)
 
 
 def column_of_array(array: Any, cells: CellReading, *, as_text: bool, are_words: bool = False) -> Column:

@@ -188,6 +188,8 @@ ROWS_OR_NOT = {
     "blank lines at the end": b"ab,cdef\n" + ROWS + b"\n" * 40,
     "a sum before blank lines": b"ab,cdef\n" + ROWS + b"Sum,125\n" + b"\n" * 40,
     "codes behind whole numbers": b"ab,cdef\n" + b"123,2\n" * 200 + b"007,2\n" * 200,
+    "a remark behind a space": b"ab,cdef\n" + ROWS + b" #1.5,2.5\n" + ROWS,
+    "the header again with a space": b"ab,cdef\n" + ROWS + b"ab ,cdef\n" + ROWS,
     "blank lines amid": b"ab,cdef\n" + ROWS + b"\n" * 40 + ROWS,
     "a row of spaces": b"ab,cdef\n" + ROWS + b"  ,\t \n" + ROWS,
     "a row of quoted newlines": b"ab,cdef\n" + ROWS + b'"\n","\n"\n' + ROWS,
