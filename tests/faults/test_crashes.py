@@ -328,6 +328,7 @@ WRITERS = {
     ("run_folders/metrics_file.py", "__init__"): "metrics.csv: rows are appended, and cut off on resume",
     ("run_folders/run.py", "log"): "log.txt: its end may be lost",
     ("console/streams.py", "_give_up"): "to /dev/null",
+    ("sweeps/ray_cluster.py", "_without_stderr"): "to /dev/null",
     (
         "data/table_files/parsed_tables.py",
         "_write",
