@@ -131,7 +131,11 @@ class Presence:
         is_late = any(words in str(error).lower() for words in ("timed out", "timeout"))
         what = f"did not answer for {self.timeout}" if is_late else "has ended"
         found = list[RunFailed]()
-        self._begin(lambda: found.append(self._lost(self._missing(is_late), what))).join(2 * _MOMENT)
+        asking = self._begin(lambda: found.append(self._lost(self._missing(is_late), what)))
+        asking.join(2 * _MOMENT)
+        if not found and asking.is_alive():
+            how = what if is_late else "does not answer"
+            return self._failed(f"the machine of the first process {how}")
         return found[0] if found else self._without_store()
 
     def _missing(self, is_late: bool) -> list[int]:
@@ -162,7 +166,7 @@ class Presence:
 
     def _without_store(self) -> RunFailed:
         """The error if the store is gone: the launcher had it, on the machine of the first process."""
-        return self._failed("the launcher has ended, or the machine of the first process is out of reach")
+        return self._failed("the machine of the first process is out of reach, or the launcher has ended")
 
     def _failed(self, what: str) -> RunFailed:
         fix = "look at that process, such as for a want of memory; all that was saved stays"

@@ -35,12 +35,15 @@ def of(store: Any, timeout: str) -> Presence:
 
 
 def test_without_the_launcher_no_process_claims_to_have_waited() -> None:
-    with pytest.raises(presence.RunFailed, match=r"^the launcher has ended, or the machine of the first"):
+    with pytest.raises(presence.RunFailed, match="or the launcher has ended, in the preparation"):
         of(Gone(), "10m").meet("start")
     assert "10m" not in str(of(Gone(), "10m").lost(RuntimeError("Connection closed by peer")))
 
 
 def test_a_machine_that_never_answers_is_given_up_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "_BEAT", 0.1)
+    monkeypatch.setattr(presence, "_MOMENT", 0.1)
     with pytest.raises(presence.RunFailed, match="did not answer for 1s, in the preparation"):
         of(Silent(), "1s").meet("start")
+    for error, said in ("Timed out", "first process did not answer for 1s"), ("reset", "does not answer"):
+        assert said in str(of(Silent(), "1s").lost(RuntimeError(error)))
