@@ -177,8 +177,10 @@ def _initialise(ray: Any, address: str, **options: Any) -> None:
 @contextmanager
 def _without_stderr() -> Iterator[None]:
     """Drop what is written to stderr meanwhile: Ray's C++ code says a line for each attempt to join."""
-    if sys.stderr:  # it may have been closed before Python started
-        sys.stderr.flush()
+    if sys.stderr is None:  # it was closed before Python started
+        yield
+        return
+    sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
